@@ -1,0 +1,209 @@
+"""Every setting of the collector: one YAML file, overridden by environment variables.
+
+Variables: ``AQUILA_TENANT_ID``, ``AQUILA_CLIENT_ID``, ``AQUILA_CLIENT_SECRET``,
+``AQUILA_CLIENT_SECRET_FILE``, ``AQUILA_CERTIFICATE``, ``AQUILA_CLOUD``, ``AQUILA_NAMESPACE``,
+``AQUILA_STATE``, ``AQUILA_CA_FILE`` and, for the engine, ``ES_URL``, ``ES_API_KEY``,
+``ES_USERNAME``, ``ES_PASSWORD``, ``ES_CA_FILE``. Any other setting is reached by its path with
+two underscores, for example ``AQUILA_TENANT__API_URL``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from aquila_mde.errors import ConfigurationError
+from aquila_mde.streams.collect_spec import Duration
+from aquila_mde.streams.faults import FaultsFoundError
+from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
+
+CloudName = Literal["commercial", "gcc", "gcc_high", "dod"]
+_HTTPS = r"^https://[^/\s]+(/\S*)?$"
+_VARIABLES = {
+    "AQUILA_TENANT_ID": ("tenant", "id"),
+    "AQUILA_TENANT_NAME": ("tenant", "name"),
+    "AQUILA_CLIENT_ID": ("tenant", "client_id"),
+    "AQUILA_CLIENT_SECRET": ("tenant", "client_secret"),
+    "AQUILA_CLIENT_SECRET_FILE": ("tenant", "client_secret_file"),
+    "AQUILA_CERTIFICATE": ("tenant", "certificate"),
+    "AQUILA_CLOUD": ("tenant", "cloud"),
+    "AQUILA_CA_FILE": ("tenant", "ca_file"),
+    "AQUILA_NAMESPACE": ("tenant", "namespace"),
+    "ES_URL": ("elasticsearch", "url"),
+    "ES_API_KEY": ("elasticsearch", "api_key"),
+    "ES_USERNAME": ("elasticsearch", "username"),
+    "ES_PASSWORD": ("elasticsearch", "password"),
+    "ES_CA_FILE": ("elasticsearch", "ca_file"),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TenantSettings(_Part):
+    """One Defender tenant and the Entra application that reads it."""
+
+    id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    certificate: Path | None = None
+    """A PEM file with the private key and the certificate."""
+    name: str | None = None
+    namespace: str = Field(default="default", pattern=r"^[^\\/*?\"<>|\s,#:A-Z-]{1,100}$")
+    cloud: CloudName = "commercial"
+    sign_in_url: str | None = Field(default=None, pattern=_HTTPS)
+    api_url: str | None = Field(default=None, pattern=_HTTPS)
+    resource: str | None = None
+    """The audience of the token, where it is not the one of the cloud."""
+    portal_url: str | None = Field(default=None, pattern=_HTTPS)
+    ca_file: Path | None = None
+    """Certificates to trust beside the system's, for those behind an inspecting proxy."""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> TenantSettings:
+        given = [self.client_secret, self.client_secret_file, self.certificate]
+        count = sum(value is not None for value in given)
+        if count == 0:
+            raise ValueError(
+                "needs a credential: client_secret (AQUILA_CLIENT_SECRET), client_secret_file "
+                "or certificate"
+            )
+        if count > 1:
+            raise ValueError(
+                "has several credentials: keep one of client_secret, "
+                "client_secret_file and certificate"
+            )
+        return self
+
+
+class ElasticsearchSettings(_Part):
+    """The engine that the records are written to."""
+
+    url: str = Field(pattern=r"^https?://[^/\s@]+(/\S*)?$")
+    api_key: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_login(self) -> ElasticsearchSettings:
+        if self.api_key and self.username:
+            raise ValueError("has both api_key and username: keep one")
+        if bool(self.username) != bool(self.password):
+            raise ValueError("username and password go together")
+        return self
+
+
+class StreamSettings(_Part):
+    """What a user may change about one stream."""
+
+    enabled: bool = True
+    interval: Duration | None = None
+    look_back: Duration | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that one run of the collector is told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="AQUILA_",
+        env_nested_delimiter="__",
+        hide_input_in_errors=True,
+    )
+
+    tenant: TenantSettings
+    elasticsearch: ElasticsearchSettings
+    state: Path = Path("aquila-state.sqlite3")
+    """The file that remembers what was delivered; it moves with the collector."""
+    streams: dict[str, StreamSettings] = {}
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def stream(self, name: str) -> StreamSettings:
+        """The settings of the stream ``name``, with defaults where nothing was set."""
+        return self.streams.get(name, StreamSettings())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which is handed in as init arguments."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of ``file`` (may be none) and the environment.
+
+    Raises :class:`ConfigurationError` that names every setting that is missing or wrong, by file
+    and line where it came from a file, and never shows a value that may be a secret.
+    """
+    environment = os.environ if environment is None else environment
+    source: YamlSource | None = None
+    values: dict[str, Any] = {}
+    if file is not None:
+        source, faults = read_yaml(file)
+        if faults or source is None:
+            raise FaultsFoundError(faults)
+        if not isinstance(source.values, dict):
+            raise ConfigurationError(f"{file} must hold a mapping of settings")
+        values = source.values
+    try:
+        return Settings(**_with_variables(values, environment))
+    except ValidationError as error:
+        lines = [_explain(item, source) for item in error.errors(include_url=False)]
+        raise ConfigurationError(
+            "The settings are not complete:\n" + "\n".join(f"  {line}" for line in lines),
+            hint="Set them in the settings file (--config) or by the environment variable named.",
+        ) from None
+
+
+def _with_variables(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    merged = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
+    }
+    for variable, (section, key) in _VARIABLES.items():
+        if environment.get(variable):
+            part = merged.setdefault(section, {})
+            if isinstance(part, dict):
+                part[key] = environment[variable]
+    return merged
+
+
+def _explain(item: Any, source: YamlSource | None) -> str:
+    location = tuple(item["loc"])
+    name = dotted(location)
+    variable = next((v for v, path in _VARIABLES.items() if path == location[:2]), None)
+    if variable is None and len(location) == 1 and location[0] in ("state", "log_level"):
+        variable = f"AQUILA_{str(location[0]).upper()}"
+    problem = str(item["msg"]).removeprefix("Value error, ").lower()
+    if item["type"] == "missing":
+        problem = "is missing"
+    elif item["type"] == "extra_forbidden":
+        problem = "is not a setting that is known"
+    elif name == "tenant.id":
+        problem = "must be the tenant's GUID (Entra admin centre → Overview → Tenant ID)"
+    if item["type"] == "missing" and len(location) == 1:
+        needed = [v for v, path in _VARIABLES.items() if path[0] == location[0]]
+        return f"{name}: is missing (a section, or variables such as {', '.join(needed[:3])})"
+    place = ""
+    if source is not None and item["type"] != "missing":
+        place = f"{source.file}:{source.line(location)}: "
+    return f"{place}{name}: {problem}" + (f" ({variable})" if variable else "")

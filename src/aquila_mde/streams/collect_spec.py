@@ -1,0 +1,179 @@
+"""What ``collect.yml`` says: how one stream is fetched and what makes a record version unique."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_DURATION = re.compile(r"^(\d+)\s*([smhd])$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """``90s``, ``5m``, ``2h`` or ``7d`` as a :class:`timedelta`."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.match(str(value))
+    if not match or int(match[1]) == 0:
+        raise ValueError("must be a duration such as 90s, 5m, 2h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Property = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+PropertyPath = Annotated[str, Field(pattern=r"^[A-Za-z]\w*(\[\])?(\.[A-Za-z]\w*(\[\])?)*$")]
+
+
+class Declared(BaseModel):
+    """A frozen part of a declarative file; an unknown key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quota(Declared):
+    """Calls that Microsoft allows one application in one tenant."""
+
+    per_minute: int = Field(gt=0)
+    per_hour: int = Field(gt=0)
+
+
+class Endpoint(Declared):
+    """Where the records are and who may read them."""
+
+    path: str = Field(pattern=r"^/api/[A-Za-z0-9/]+$")
+    permission: str = Field(pattern=r"^[A-Za-z]+(\.[A-Za-z]+)+$")
+    reference: str = Field(pattern=r"^https://")
+    quota: Quota
+    page_size: int = Field(default=10_000, gt=0, le=200_000)
+    """Largest ``$top`` that is asked for (incremental only)."""
+    expand: tuple[Property, ...] = ()
+    empty_on: tuple[int, ...] = ()
+    """HTTP statuses by which this endpoint says that there is nothing to read."""
+    sas_hours: int = Field(default=6, ge=1, le=6)
+    """How long the links of an export stay valid (export only)."""
+
+
+class Open(Declared):
+    """Which records may still change although the field that is filtered on no longer moves."""
+
+    field: Property
+    values: tuple[str, ...]
+    at_most: Duration
+    """How far back a record that stays open is read again."""
+
+
+class Otherwise(Declared):
+    """What to filter on in a tenant that refuses the cursor's own field."""
+
+    field: Property
+    open: Open
+
+
+class Cursor(Declared):
+    """The time that new and changed records are found by."""
+
+    field: Property
+    overlap: Duration
+    """How far behind the newest time seen each pass starts: records become visible late."""
+    look_back: Duration
+    """How far back the first pass reaches."""
+    otherwise: Otherwise | None = None
+
+
+class Sweep(Declared):
+    """A wider pass, now and then, for what a normal pass cannot see."""
+
+    every: Duration
+    look_back: Duration
+
+
+class Part(Declared):
+    """One part of what makes a record version unique; exactly one of its keys is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+
+    named: Property | tuple[Property, ...] | None = Field(default=None, alias="property")
+    """A property as received; of several, the first that is there."""
+    otherwise: tuple[Property, ...] = ()
+    """Taken together where ``property`` is missing."""
+    digest_of: tuple[PropertyPath, ...] | None = None
+    content_except: tuple[PropertyPath, ...] | None = None
+    """The whole record, lists sorted, without these properties."""
+    start_of: Literal["pass"] | None = None
+    """When the pass that reads the record began; saved before the first record is sent."""
+    bucket_of_export: Duration | None = None
+    """The period of the export's ``generatedTime``: an open row is renewed once in it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"property": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one(self) -> Part:
+        given = {
+            "property": self.named,
+            "digest_of": self.digest_of,
+            "content_except": self.content_except,
+            "start_of": self.start_of,
+            "bucket_of_export": self.bucket_of_export,
+        }
+        if sum(value is not None for value in given.values()) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(given)}")
+        if self.otherwise and self.named is None:
+            raise ValueError("otherwise goes with property only")
+        return self
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names of ``property``, in order of preference."""
+        if self.named is None:
+            return ()
+        return (self.named,) if isinstance(self.named, str) else self.named
+
+
+class Renew(Declared):
+    """When a record whose content is unchanged is indexed again all the same."""
+
+    day_of: Property
+
+
+class Identity(Declared):
+    """What makes two answers of the API the same version of the same record."""
+
+    entity: Property
+    """The property that names the thing whose versions these are."""
+    parts: tuple[Part, ...] = Field(min_length=1)
+    renew: Renew | None = None
+
+    @property
+    def by_content(self) -> bool:
+        """Whether a version is told by its content, so that the last one must be remembered."""
+        return any(part.content_except is not None for part in self.parts)
+
+
+class CollectSpec(Declared):
+    """One ``collect.yml``."""
+
+    strategy: Literal["incremental", "export"]
+    endpoint: Endpoint
+    interval: Duration
+    cursor: Cursor | None = None
+    """Without a cursor every pass of an incremental stream reads the whole collection."""
+    sweep: Sweep | None = None
+    identity: Identity
+
+    @model_validator(mode="after")
+    def _fits_strategy(self) -> CollectSpec:
+        if self.strategy == "export" and (self.cursor or self.sweep):
+            raise ValueError("an export has neither cursor nor sweep")
+        if self.sweep and not self.cursor:
+            raise ValueError("sweep needs a cursor: without one every pass reads everything")
+        if self.strategy != "export" and any(p.bucket_of_export for p in self.identity.parts):
+            raise ValueError("bucket_of_export belongs to the export strategy")
+        if self.identity.renew and not self.identity.by_content:
+            raise ValueError("identity.renew needs a part with content_except")
+        return self
