@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -113,8 +113,8 @@ class StreamSettings(_Part):
     look_back: Duration | None = None
 
 
-class Settings(BaseSettings):
-    """Everything that one run of the collector is told."""
+class _Layered(BaseSettings):
+    """Settings of which the environment has the last word."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -123,17 +123,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         hide_input_in_errors=True,
     )
-
-    tenant: TenantSettings
-    elasticsearch: ElasticsearchSettings
-    state: Path = Path("aquila-state.sqlite3")
-    """The file that remembers what was delivered; it moves with the collector."""
-    streams: dict[str, StreamSettings] = {}
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    def stream(self, name: str) -> StreamSettings:
-        """The settings of the stream ``name``, with defaults where nothing was set."""
-        return self.streams.get(name, StreamSettings())
 
     @classmethod
     def settings_customise_sources(
@@ -149,12 +138,49 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+class Settings(_Layered):
+    """Everything that one run of the collector is told."""
+
+    tenant: TenantSettings
+    elasticsearch: ElasticsearchSettings
+    state: Path = Path("aquila-state.sqlite3")
+    """The file that remembers what was delivered; it moves with the collector."""
+    streams: dict[str, StreamSettings] = {}
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def stream(self, name: str) -> StreamSettings:
+        """The settings of the stream ``name``, with defaults where nothing was set."""
+        return self.streams.get(name, StreamSettings())
+
+
+_Model = TypeVar("_Model", bound=_Layered)
+
+
+class _EngineOnly(_Layered):
+    """Settings of which only the engine's part is read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    elasticsearch: ElasticsearchSettings
+
+
 def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of ``file`` (may be none) and the environment.
 
     Raises :class:`ConfigurationError` that names every setting that is missing or wrong, by file
     and line where it came from a file, and never shows a value that may be a secret.
     """
+    return _load(Settings, file, environment)
+
+
+def load_engine_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None
+) -> ElasticsearchSettings:
+    """Where the engine is; who installs assets there needs no credential of a tenant."""
+    return _load(_EngineOnly, file, environment).elasticsearch
+
+
+def _load(model: type[_Model], file: Path | None, environment: Mapping[str, str] | None) -> _Model:
     environment = os.environ if environment is None else environment
     source: YamlSource | None = None
     values: dict[str, Any] = {}
@@ -166,7 +192,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str] | None = Non
             raise ConfigurationError(f"{file} must hold a mapping of settings")
         values = source.values
     try:
-        return Settings(**_with_variables(values, environment))
+        return model(**_with_variables(values, environment))
     except ValidationError as error:
         lines = [_explain(item, source) for item in error.errors(include_url=False)]
         raise ConfigurationError(

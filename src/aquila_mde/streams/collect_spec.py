@@ -95,7 +95,7 @@ class Part(Declared):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
-    named: Property | tuple[Property, ...] | None = Field(default=None, alias="property")
+    named: tuple[Property, ...] | None = Field(default=None, alias="property")
     """A property as received; of several, the first that is there."""
     otherwise: tuple[Property, ...] = ()
     """Taken together where ``property`` is missing."""
@@ -110,7 +110,11 @@ class Part(Declared):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
-        return {"property": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"property": (value,)}
+        if isinstance(value, dict) and isinstance(value.get("property"), str):
+            return {**value, "property": (value["property"],)}
+        return value
 
     @model_validator(mode="after")
     def _one(self) -> Part:
@@ -130,9 +134,7 @@ class Part(Declared):
     @property
     def candidates(self) -> tuple[str, ...]:
         """The names of ``property``, in order of preference."""
-        if self.named is None:
-            return ()
-        return (self.named,) if isinstance(self.named, str) else self.named
+        return self.named or ()
 
 
 class Renew(Declared):

@@ -1,0 +1,66 @@
+"""``aquila-mde status``: what the collector's state says, without asking anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aquila_mde.cli._options import ConfigOption, JsonOption, LogLevelOption, read_settings
+from aquila_mde.cli._output import print_json, print_table
+from aquila_mde.defender.times import format_ticks
+from aquila_mde.streams.tree import PackageTree
+
+if TYPE_CHECKING:
+    from aquila_mde.collect.status import StreamStatus
+
+
+def status(
+    config: ConfigOption = None, as_json: JsonOption = False, log_level: LogLevelOption = None
+) -> None:
+    """Show how far each stream was collected and what its last error was."""
+    from aquila_mde.collect.status import read_status
+
+    settings = read_settings(config, log_level)
+    streams = read_status(settings, PackageTree.default())
+    if as_json:
+        print_json({"state": str(settings.state), "streams": [_as_dict(each) for each in streams]})
+        return
+    print_table(
+        ("stream", "index", "collected up to", "last pass", "delivered", "dead letters", "state"),
+        [
+            (
+                each.stream,
+                each.index,
+                _time(each.cursor),
+                _time(each.last_pass),
+                each.delivered,
+                each.dead,
+                _state(each),
+            )
+            for each in streams
+        ],
+    )
+
+
+def _state(status: StreamStatus) -> str:
+    if status.last_error:
+        return status.last_error
+    if status.unfinished:
+        return "pass unfinished"
+    return "complete" if status.last_pass is not None else "never collected"
+
+
+def _time(ticks: int | None) -> str | None:
+    return None if ticks is None else f"{format_ticks(ticks)[:19]}Z"
+
+
+def _as_dict(status: StreamStatus) -> dict[str, Any]:
+    return {
+        "stream": status.stream,
+        "index": status.index,
+        "cursor": None if status.cursor is None else format_ticks(status.cursor),
+        "last_pass": None if status.last_pass is None else format_ticks(status.last_pass),
+        "last_error": status.last_error,
+        "delivered": status.delivered,
+        "dead": status.dead,
+        "unfinished": status.unfinished,
+    }

@@ -1,0 +1,54 @@
+"""The document that goes to the engine: the raw record as text, and what the pipeline needs.
+
+It has the shape that an Elastic Agent sends, so one ingest pipeline serves both:
+``{"@timestamp", "data_stream", "mde": {"join": …}, "message": "<the raw JSON>"}``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from aquila_mde.streams.stream import Stream
+
+
+class DocumentWriter:
+    """Writes the documents of one pass of one stream; what they share is encoded once."""
+
+    def __init__(
+        self, stream: Stream, namespace: str, *, tenant: dict[str, str], observed: datetime
+    ) -> None:
+        self._stream = stream
+        self._namespace = namespace
+        self._join: dict[str, Any] = {"tenant": tenant}
+        self._observed = observed
+        self._head = self._encode_head()
+
+    def join(self, name: str, value: dict[str, Any]) -> None:
+        """Give every further document ``mde.join.<name>``."""
+        self._join[name] = value
+        self._head = self._encode_head()
+
+    def write(self, record: bytes) -> bytes:
+        """The document of ``record``, as one line of JSON without its line break."""
+        text = record.decode("utf-8", errors="replace")
+        return b"%b%b}" % (self._head, msgspec.json.encode(text))
+
+    def _encode_head(self) -> bytes:
+        head = {
+            "@timestamp": iso_milliseconds(self._observed),
+            "data_stream": {
+                "type": "logs",
+                "dataset": self._stream.dataset,
+                "namespace": self._namespace,
+            },
+            "mde": {"join": self._join},
+        }
+        return msgspec.json.encode(head)[:-1] + b',"message":'
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """``moment`` in UTC as Elasticsearch writes a date."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

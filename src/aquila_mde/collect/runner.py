@@ -1,0 +1,327 @@
+"""The collector: opens both sides and the state, and runs passes over the streams."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+import structlog
+
+from aquila_mde.collect.dead_letter import DeadLetters
+from aquila_mde.collect.delivery import Delivery
+from aquila_mde.collect.document import DocumentWriter
+from aquila_mde.collect.export import collect_export
+from aquila_mde.collect.identity import IdentityReader, PassContext
+from aquila_mde.collect.incremental import (
+    collect_incremental,
+    forget_before,
+    reach,
+    refused_field,
+    time_field,
+)
+from aquila_mde.collect.state import Pass, State, StreamStore
+from aquila_mde.collect.status import enabled_streams
+from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.defender.auth import Credential, TokenSource
+from aquila_mde.defender.client import DefenderClient, RetryPolicy
+from aquila_mde.defender.clouds import resolve_cloud
+from aquila_mde.defender.errors import BadRequestError, PermissionDeniedError
+from aquila_mde.defender.times import Ticks
+from aquila_mde.elastic.bulk import BulkSink
+from aquila_mde.elastic.client import Engine
+from aquila_mde.errors import AquilaError, ConfigurationError
+from aquila_mde.settings import Settings
+from aquila_mde.streams.stream import Stream
+from aquila_mde.streams.tree import PackageTree
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class StreamReport:
+    """What one pass over one stream did."""
+
+    stream: str
+    records: int
+    """Records that the tenant gave."""
+    created: int
+    existing: int
+    """Records that were in the index already."""
+    dead: int
+    """Records that the engine refused and the dead-letter stream has."""
+    requests: int
+    seconds: float
+    complete: bool
+    """Whether the pass reached its end; one that was stopped goes on next time."""
+    error: AquilaError | None = None
+
+
+def now_ticks() -> Ticks:
+    """The clock of this machine."""
+    return time.time_ns() // 100
+
+
+class Collector:
+    """Collects the streams of one tenant. Made by :meth:`open`; an async context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        streams: list[Stream],
+        *,
+        client: DefenderClient,
+        engine: Engine,
+        state: State,
+        sink: BulkSink,
+        portal: str,
+        progress: Progress | None,
+    ) -> None:
+        self.streams = streams
+        self._settings = settings
+        self._client = client
+        self._engine = engine
+        self._state = state
+        self._sink = sink
+        self._progress = progress
+        tenant = settings.tenant
+        self._tenant = {"id": tenant.id, "portal": portal}
+        if tenant.name:
+            self._tenant["name"] = tenant.name
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        tree: PackageTree,
+        *,
+        retry_wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Collector:
+        """Check the declarative files, take the state and connect to the engine.
+
+        ``retry_wait`` off turns every wait between tries off. Raises an :class:`AquilaError` of
+        the part that is not ready.
+        """
+        streams = enabled_streams(settings, tree)
+        tenant = settings.tenant
+        cloud = resolve_cloud(
+            tenant.cloud,
+            sign_in=tenant.sign_in_url,
+            api=tenant.api_url,
+            resource=tenant.resource,
+            portal=tenant.portal_url,
+        )
+        credential = Credential.from_settings(tenant)
+        state = State(settings.state)
+        try:
+            engine = await Engine.connect(settings.elasticsearch)
+            client = DefenderClient(
+                TokenSource(credential, cloud, ca_file=tenant.ca_file),
+                cloud,
+                tenant_label=tenant.name or tenant.id,
+                ca_file=tenant.ca_file,
+                retry=RetryPolicy(wait=retry_wait),
+            )
+        except BaseException:
+            state.close()
+            raise
+        for stream in streams:
+            quota = stream.collect.endpoint.quota
+            client.budget(stream.collect.endpoint.path, quota.per_minute, quota.per_hour)
+        return cls(
+            settings,
+            streams,
+            client=client,
+            engine=engine,
+            state=state,
+            sink=BulkSink(engine),
+            portal=cloud.portal,
+            progress=progress,
+        )
+
+    async def __aenter__(self) -> Collector:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of both sides and of the state."""
+        await self._client.aclose()
+        await self._engine.aclose()
+        self._state.close()
+
+    async def collect(self, names: Sequence[str] | None = None) -> list[StreamReport]:
+        """One pass over each of the streams ``names``, or over all; one's error stops no other."""
+        stop = asyncio.Event()
+        wanted = [self._named(name) for name in names] if names else self.streams
+        return list(await asyncio.gather(*(self._pass(stream, stop) for stream in wanted)))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Collect every stream at its interval until ``stop``; pages under way are finished."""
+        await asyncio.gather(*(self._repeat(stream, stop) for stream in self.streams))
+
+    def _named(self, name: str) -> Stream:
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        known = ", ".join(stream.name for stream in self.streams)
+        raise ConfigurationError(
+            f"There is no enabled stream {name!r}.", hint=f"The enabled streams are: {known}."
+        )
+
+    async def _repeat(self, stream: Stream, stop: asyncio.Event) -> None:
+        interval = self._settings.stream(stream.name).interval or stream.collect.interval
+        while not stop.is_set():
+            report = await self._pass(stream, stop)
+            _log.info(
+                "Pass ended",
+                stream=stream.name,
+                records=report.records,
+                created=report.created,
+                existing=report.existing,
+                dead=report.dead,
+                seconds=round(report.seconds, 3),
+                error=report.error.message if report.error else None,
+            )
+            pause = interval.total_seconds()
+            if report.error is not None:
+                pause = min(pause, _AFTER_ERROR_SECONDS)
+            try:
+                await asyncio.wait_for(stop.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def _pass(self, stream: Stream, stop: asyncio.Event) -> StreamReport:
+        began = time.monotonic()
+        counts, calls = Counts(), self._client.calls(stream.name)
+        complete, error = False, None
+        store = self._state.stream(self._settings.tenant.id, stream.name)
+        try:
+            complete = await self._read(stream, store, counts, stop)
+        except AquilaError as raised:
+            error = _for_stream(raised, stream)
+            store.fail(error.message)
+        return StreamReport(
+            stream=stream.name,
+            records=counts.records,
+            created=counts.created,
+            existing=counts.existing,
+            dead=counts.dead,
+            requests=self._client.calls(stream.name) - calls,
+            seconds=time.monotonic() - began,
+            complete=complete,
+            error=error,
+        )
+
+    async def _read(
+        self, stream: Stream, store: StreamStore, counts: Counts, stop: asyncio.Event
+    ) -> bool:
+        spec = stream.collect
+        while True:
+            state = store.read()
+            field = time_field(spec, state)
+            look_back = self._settings.stream(stream.name).look_back
+            if look_back is None and spec.cursor:
+                look_back = spec.cursor.look_back
+            to_read = reach(spec, state, store, now=now_ticks(), look_back=look_back)
+            current = store.begin(started=now_ticks(), since=to_read.since, sweep=to_read.sweep)
+            first = state.cursor is None
+            work_done = False
+            try:
+                async with Delivery(self._sink, stream.index(self._namespace)) as delivery:
+                    work = self._work(
+                        stream,
+                        store,
+                        counts,
+                        current,
+                        delivery,
+                        field=field,
+                        careful=first or current.resumed,
+                    )
+                    if spec.strategy == "export":
+                        work_done = await collect_export(
+                            stream, self._client, work, store, started=current.started, stop=stop
+                        )
+                    else:
+                        work_done = await collect_incremental(
+                            stream,
+                            self._client,
+                            work,
+                            current,
+                            field=field,
+                            first_look_back=look_back if first else None,
+                            stop=stop,
+                        )
+            except BadRequestError as error:
+                instead = refused_field(stream, field, error)
+                if instead is None:
+                    raise
+                store.use_field(instead)
+                continue
+            if work_done:
+                store.finish(current, now=now_ticks(), keep_since=forget_before(spec, store.read()))
+            return work_done
+
+    @property
+    def _namespace(self) -> str:
+        return self._settings.tenant.namespace
+
+    def _work(
+        self,
+        stream: Stream,
+        store: StreamStore,
+        counts: Counts,
+        current: Pass,
+        delivery: Delivery,
+        *,
+        field: str | None,
+        careful: bool,
+    ) -> StreamPass:
+        spec, tenant_id, observed = stream.collect, self._settings.tenant.id, datetime.now(UTC)
+        otherwise = spec.cursor.otherwise if spec.cursor else None
+        followed = otherwise.open if otherwise and field == otherwise.field else None
+        return StreamPass(
+            stream=stream.name,
+            index=stream.index(self._namespace),
+            store=store,
+            counts=counts,
+            reader=IdentityReader(spec, tenant_id, time_field=field),
+            writer=DocumentWriter(stream, self._namespace, tenant=self._tenant, observed=observed),
+            context=PassContext(current.started),
+            sink=self._sink,
+            delivery=delivery,
+            dead_letters=DeadLetters(
+                self._sink, stream=stream.name, tenant_id=tenant_id, namespace=self._namespace
+            ),
+            observed=observed,
+            careful=careful or spec.strategy == "export",
+            by_content=spec.identity.by_content,
+            keep_ids=spec.strategy == "incremental",
+            open_values=frozenset(followed.values) if followed else None,
+            progress=self._progress,
+        )
+
+
+_AFTER_ERROR_SECONDS = 60.0
+"""Longest pause after a pass that failed; its own retries have waited already."""
+
+
+def _for_stream(error: AquilaError, stream: Stream) -> AquilaError:
+    error.stream = error.stream or stream.name
+    if isinstance(error, PermissionDeniedError) and not error.hint:
+        error.hint = (
+            f"Add the application permission {stream.collect.endpoint.permission} "
+            "(WindowsDefenderATP) to the application in Entra and grant admin consent. "
+            "The other streams go on."
+        )
+    return error

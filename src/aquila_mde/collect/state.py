@@ -1,0 +1,340 @@
+"""What the collector remembers between runs: one SQLite file.
+
+Everything that one batch of records changes is written in one transaction, and only after the
+engine has answered for each of them. A lock on a file beside it keeps a second collector out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from aquila_mde.defender.times import Ticks
+from aquila_mde.errors import ConfigurationError, ExitCode
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE scope (
+    id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
+    cursor INTEGER, cursor_field TEXT, last_pass INTEGER, last_sweep INTEGER,
+    last_error TEXT, delivered INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (tenant, stream)
+);
+CREATE TABLE pass (
+    scope INTEGER PRIMARY KEY, started INTEGER NOT NULL, since INTEGER,
+    position INTEGER, sweep INTEGER NOT NULL
+);
+CREATE TABLE export (
+    scope INTEGER PRIMARY KEY, generated TEXT NOT NULL, file INTEGER NOT NULL, line INTEGER NOT NULL
+);
+CREATE TABLE delivered (
+    scope INTEGER NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (scope, id)
+) WITHOUT ROWID;
+CREATE INDEX delivered_time ON delivered (scope, time);
+CREATE TABLE content (
+    scope INTEGER NOT NULL, entity TEXT NOT NULL, digest BLOB NOT NULL, renewal TEXT NOT NULL,
+    PRIMARY KEY (scope, entity)
+) WITHOUT ROWID;
+CREATE TABLE still_open (
+    scope INTEGER NOT NULL, entity TEXT NOT NULL, time INTEGER NOT NULL,
+    PRIMARY KEY (scope, entity)
+) WITHOUT ROWID;
+"""
+_LOOK_UP = 500
+"""Keys in one SELECT: well below SQLite's limit of bound values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A reading of a stream from ``since`` on that has begun and has not ended."""
+
+    started: Ticks
+    since: Ticks | None
+    position: Ticks | None
+    sweep: bool
+    resumed: bool = False
+    """Whether it was begun by an earlier run: some of its records may have been sent already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportMark:
+    """How far an export has been delivered: the next line of the next file."""
+
+    generated: str
+    file: int
+    line: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the answer for one batch of records changes."""
+
+    delivered: list[tuple[str, Ticks]] = field(default_factory=list)
+    content: list[tuple[str, bytes, str]] = field(default_factory=list)
+    opened: list[tuple[str, Ticks]] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    created: int = 0
+    dead: int = 0
+    position: Ticks | None = None
+    export: ExportMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What ``status`` shows of one stream."""
+
+    cursor: Ticks | None
+    cursor_field: str | None
+    last_pass: Ticks | None
+    last_sweep: Ticks | None
+    last_error: str | None
+    delivered: int
+    dead: int
+
+
+class State:
+    """The state file of one collector."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = _lock(file)
+        try:
+            self._database = sqlite3.connect(file, isolation_level=None)
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise StateError(file, str(error)) from None
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise StateError(file, str(error)) from None
+        except StateError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let the next collector in."""
+        self._database.close()
+        self._lock.close()
+
+    def stream(self, tenant_id: str, stream: str) -> StreamStore:
+        """What is remembered of one stream of one tenant."""
+        with self._change() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO scope (tenant, stream) VALUES (?, ?)", (tenant_id, stream)
+            )
+        row = self._database.execute(
+            "SELECT id FROM scope WHERE tenant = ? AND stream = ?", (tenant_id, stream)
+        ).fetchone()
+        return StreamStore(self, int(row[0]))
+
+    def _prepare(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
+        if version == 0:
+            with self._change() as database:
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        elif version != _SCHEMA_VERSION:
+            raise StateError(
+                self._file, f"it has format {version}, this version reads {_SCHEMA_VERSION}"
+            )
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StateError(self._file, str(error)) from None
+
+
+class StreamStore:
+    """The part of the state that belongs to one stream of one tenant."""
+
+    def __init__(self, state: State, scope: int) -> None:
+        self._state = state
+        self._database = state._database
+        self._scope = scope
+
+    def read(self) -> StreamState:
+        """Cursor, times and counts."""
+        row = self._database.execute(
+            "SELECT cursor, cursor_field, last_pass, last_sweep, last_error, delivered, dead "
+            "FROM scope WHERE id = ?",
+            (self._scope,),
+        ).fetchone()
+        return StreamState(*row)
+
+    def use_field(self, name: str) -> None:
+        """Follow another property from now on; the cursor of the old one means nothing to it."""
+        with self._state._change() as database:
+            database.execute(
+                "UPDATE scope SET cursor_field = ?, cursor = NULL, last_sweep = NULL WHERE id = ?",
+                (name, self._scope),
+            )
+            database.execute("DELETE FROM pass WHERE scope = ?", (self._scope,))
+
+    def begin(self, *, started: Ticks, since: Ticks | None, sweep: bool) -> Pass:
+        """The pass that was left unfinished, or a new one. Saved before anything is sent."""
+        row = self._database.execute(
+            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self._scope,)
+        ).fetchone()
+        if row:
+            return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True)
+        with self._state._change() as database:
+            database.execute(
+                "INSERT INTO pass (scope, started, since, sweep) VALUES (?, ?, ?, ?)",
+                (self._scope, started, since, sweep),
+            )
+        return Pass(started, since, None, sweep)
+
+    def finish(self, done: Pass, *, now: Ticks, keep_since: Ticks | None) -> None:
+        """The pass is over; ids of records older than ``keep_since`` are forgotten."""
+        with self._state._change() as database:
+            database.execute("DELETE FROM pass WHERE scope = ?", (self._scope,))
+            database.execute(
+                "UPDATE scope SET last_pass = ?, last_error = NULL WHERE id = ?", (now, self._scope)
+            )
+            if done.sweep:
+                database.execute("UPDATE scope SET last_sweep = ? WHERE id = ?", (now, self._scope))
+            if keep_since is not None:
+                database.execute(
+                    "DELETE FROM delivered WHERE scope = ? AND time < ?", (self._scope, keep_since)
+                )
+
+    def fail(self, message: str) -> None:
+        """Remember why the last pass ended early."""
+        with self._state._change() as database:
+            database.execute("UPDATE scope SET last_error = ? WHERE id = ?", (message, self._scope))
+
+    def commit(self, batch: Batch) -> None:
+        """Write down what the engine has answered, all of it or nothing."""
+        scope = self._scope
+        with self._state._change() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO delivered (scope, id, time) VALUES (?, ?, ?)",
+                [(scope, *row) for row in batch.delivered],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO content (scope, entity, digest, renewal) "
+                "VALUES (?, ?, ?, ?)",
+                [(scope, *row) for row in batch.content],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO still_open (scope, entity, time) VALUES (?, ?, ?)",
+                [(scope, *row) for row in batch.opened],
+            )
+            database.executemany(
+                "DELETE FROM still_open WHERE scope = ? AND entity = ?",
+                [(scope, entity) for entity in batch.closed],
+            )
+            if batch.created or batch.dead:
+                database.execute(
+                    "UPDATE scope SET delivered = delivered + ?, dead = dead + ? WHERE id = ?",
+                    (batch.created, batch.dead, scope),
+                )
+            if batch.position is not None:
+                database.execute(
+                    "UPDATE pass SET position = ? WHERE scope = ?", (batch.position, scope)
+                )
+                database.execute(
+                    "UPDATE scope SET cursor = max(coalesce(cursor, 0), ?) WHERE id = ?",
+                    (batch.position, scope),
+                )
+            if batch.export is not None:
+                database.execute(
+                    "INSERT OR REPLACE INTO export (scope, generated, file, line) "
+                    "VALUES (?, ?, ?, ?)",
+                    (scope, batch.export.generated, batch.export.file, batch.export.line),
+                )
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Those of ``ids`` that were delivered before."""
+        return {row[0] for row in self._select("SELECT id FROM delivered WHERE id", ids)}
+
+    def contents(self, entities: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """The last content digest and renewal sent of each of ``entities`` that was sent."""
+        rows = self._select("SELECT entity, digest, renewal FROM content WHERE entity", entities)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def oldest_open(self, not_before: Ticks) -> Ticks | None:
+        """The time of the oldest record since ``not_before`` that may still change."""
+        row = self._database.execute(
+            "SELECT min(time) FROM still_open WHERE scope = ? AND time >= ?",
+            (self._scope, not_before),
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def export_mark(self) -> ExportMark | None:
+        """How far the newest export was delivered."""
+        row = self._database.execute(
+            "SELECT generated, file, line FROM export WHERE scope = ?", (self._scope,)
+        ).fetchone()
+        return ExportMark(*row) if row else None
+
+    def _select(self, head: str, keys: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
+        wanted = list(keys)
+        for start in range(0, len(wanted), _LOOK_UP):
+            part = wanted[start : start + _LOOK_UP]
+            marks = ",".join("?" * len(part))
+            yield from self._database.execute(
+                f"{head} IN ({marks}) AND scope = ?", (*part, self._scope)
+            )
+
+
+class StateError(ConfigurationError):
+    """The state file cannot be used."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(
+            f"The state file {file} cannot be used: {problem}.",
+            hint="Check that its folder exists, is writable and has room (setting: state, "
+            "AQUILA_STATE). Records delivered so far stay delivered.",
+        )
+
+
+class StateInUseError(ConfigurationError):
+    """Another collector works with the same state file."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+def _lock(file: Path) -> IO[str]:
+    path = file.with_name(file.name + ".lock")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Not truncated on opening: until the lock is held it names the collector that holds it.
+        handle = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StateError(file, f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        owner = handle.read().strip() or "another process"
+        handle.close()
+        raise StateInUseError(
+            f"The state file {file} is in use by process {owner}.",
+            hint="Stop that collector first, or give this one a state file of its own "
+            "(setting: state, AQUILA_STATE).",
+        ) from None
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle

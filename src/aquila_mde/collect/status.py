@@ -1,0 +1,86 @@
+"""What the state says of the streams, read beside a collector that is at work."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+
+from aquila_mde.collect.state import StateError
+from aquila_mde.defender.times import Ticks
+from aquila_mde.errors import ConfigurationError
+from aquila_mde.settings import Settings
+from aquila_mde.streams.stream import Stream, load_streams
+from aquila_mde.streams.tree import PackageTree
+
+_QUERY = """
+SELECT stream, cursor, last_pass, last_error, delivered, dead,
+       EXISTS (SELECT 1 FROM pass WHERE pass.scope = scope.id)
+FROM scope WHERE tenant = ?
+"""
+_NOTHING = (None, None, None, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """What is known of one stream without asking anybody."""
+
+    stream: str
+    index: str
+    cursor: Ticks | None
+    last_pass: Ticks | None
+    last_error: str | None
+    delivered: int
+    dead: int
+    unfinished: bool
+
+
+def enabled_streams(settings: Settings, tree: PackageTree) -> list[Stream]:
+    """The streams of ``tree`` that the settings do not turn off."""
+    streams = load_streams(tree)
+    unknown = sorted(set(settings.streams) - {stream.name for stream in streams})
+    if unknown:
+        raise ConfigurationError(
+            f"The settings name streams that do not exist: {', '.join(unknown)}.",
+            hint=f"The streams are: {', '.join(stream.name for stream in streams)}.",
+        )
+    return [stream for stream in streams if settings.stream(stream.name).enabled]
+
+
+def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
+    """The status of every enabled stream; nothing is locked, changed or created.
+
+    Raises :class:`StateError` when there is a state file that cannot be read.
+    """
+    known = _read(settings)
+    result = []
+    for stream in enabled_streams(settings, tree):
+        cursor, last_pass, last_error, delivered, dead, unfinished = known.get(
+            stream.name, _NOTHING
+        )
+        result.append(
+            StreamStatus(
+                stream=stream.name,
+                index=stream.index(settings.tenant.namespace),
+                cursor=cursor,
+                last_pass=last_pass,
+                last_error=last_error,
+                delivered=delivered,
+                dead=dead,
+                unfinished=bool(unfinished),
+            )
+        )
+    return result
+
+
+def _read(
+    settings: Settings,
+) -> dict[str, tuple[int | None, int | None, str | None, int, int, int]]:
+    file = settings.state
+    if not file.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return {row[0]: row[1:] for row in database.execute(_QUERY, (settings.tenant.id,))}
+    except sqlite3.Error as error:
+        raise StateError(file, str(error)) from None

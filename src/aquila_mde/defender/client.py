@@ -1,0 +1,228 @@
+"""Calls to the Defender API: token, quota, bounded retries, and errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+import stamina
+
+from aquila_mde.defender.answers import error_for, is_json
+from aquila_mde.defender.auth import Token, TokenSource
+from aquila_mde.defender.clouds import Cloud
+from aquila_mde.defender.errors import (
+    DefenderUnavailableError,
+    FileUnavailableError,
+    ForeignLinkError,
+)
+from aquila_mde.defender.limits import Budget
+from aquila_mde.defender.times import Ticks, ticks_of_http_date
+from aquila_mde.defender.transport import HEADERS, timeouts, tls_context, unreachable
+from aquila_mde.errors import AquilaError, RetriableError
+
+_FIRST_WAIT = 1.0
+_FILE_ENCODING = {"Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a call is repeated; times in seconds."""
+
+    attempts: int = 6
+    total_seconds: float = 300
+    """After this no further attempt is begun; one attempt may not take longer either."""
+    longest_wait: float = 120
+    wait: bool = True
+    """Off: as many attempts, no waiting, no quota. For tests."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the API, decompressed."""
+
+    status: int
+    body: bytes
+    """Empty when ``status`` was one of those that mean "nothing there"."""
+    server_time: Ticks | None
+    """The service's own clock (``Date``), to the second."""
+    request_id: str | None
+
+
+class DefenderClient:
+    """One tenant's Defender API. Safe for concurrent use; connections are kept open."""
+
+    def __init__(
+        self,
+        tokens: TokenSource,
+        cloud: Cloud,
+        *,
+        tenant_label: str,
+        ca_file: Path | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._tokens = tokens
+        self._cloud = cloud
+        self._tenant = tenant_label
+        self.retry = retry or RetryPolicy()
+        self._budgets: dict[str, Budget] = {}
+        self._calls: Counter[str] = Counter()
+        self._http = httpx.AsyncClient(
+            verify=tls_context(ca_file), timeout=timeouts(), headers=HEADERS
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def calls(self, stream: str) -> int:
+        """Requests sent to the API for ``stream`` so far, repeated ones included."""
+        return self._calls[stream]
+
+    def budget(self, path: str, per_minute: int, per_hour: int) -> None:
+        """Declare the quota of the endpoint ``path``; declared again, the first one stays."""
+        self._budgets.setdefault(path.lower(), Budget(per_minute, per_hour, wait=self.retry.wait))
+
+    async def get(
+        self,
+        path_or_link: str,
+        params: dict[str, str] | None = None,
+        *,
+        stream: str,
+        empty_on: tuple[int, ...] = (),
+    ) -> Answer:
+        """The answer to a GET of a path (``/api/alerts``) or of a paging link.
+
+        Statuses in ``empty_on`` mean that there is nothing. Everything else that is not a JSON
+        answer becomes an error: :class:`PermissionDeniedError`, :class:`BadRequestError`,
+        :class:`NotFoundError`, :class:`ForeignLinkError`, :class:`SignInError` or, after the
+        retries are used up, :class:`DefenderUnavailableError`.
+        """
+        try:
+            url = self._url(path_or_link, params)
+            budget = self._budget_of(url)
+            # Waiting for the quota is no attempt, so it does not use up the time for them.
+            if budget is not None:
+                await budget.take()
+            wait = self.retry.wait
+            async for attempt in stamina.retry_context(
+                on=self._next_wait,
+                attempts=self.retry.attempts,
+                timeout=self.retry.total_seconds,
+                wait_initial=_FIRST_WAIT if wait else 0,
+                wait_max=self.retry.longest_wait if wait else 0,
+                wait_jitter=_FIRST_WAIT if wait else 0,
+            ):
+                with attempt:
+                    if attempt.num > 1 and budget is not None:
+                        await budget.take()
+                    return await self._ask(url, budget, empty_on, stream)
+            raise AssertionError("stamina returns or raises")  # pragma: no cover
+        except AquilaError as error:
+            error.stream = stream
+            error.tenant = self._tenant
+            raise
+
+    @asynccontextmanager
+    async def open_file(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of an export file as they come, from a link that carries its own key.
+
+        No token is sent, and neither errors nor logs show the link. Raises
+        :class:`FileUnavailableError`, also while the bytes are read.
+        """
+        host = urlsplit(url).netloc
+        try:
+            async with self._http.stream("GET", url, headers=_FILE_ENCODING) as response:
+                if response.status_code != 200:
+                    raise FileUnavailableError(
+                        f"{host} does not hand out the file (HTTP {response.status_code})"
+                    )
+                yield response.aiter_raw()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            reason = unreachable(error, host)
+            raise FileUnavailableError(reason.message, hint=reason.hint) from None
+
+    def _url(self, path_or_link: str, params: dict[str, str] | None) -> str:
+        if path_or_link.startswith("/"):
+            url = self._cloud.api + path_or_link
+        elif self._cloud.owns(path_or_link):
+            url = path_or_link
+        else:
+            raise ForeignLinkError(
+                f"The answer names {urlsplit(path_or_link).netloc or 'no host'} for its next page, "
+                f"which is not a host of {urlsplit(self._cloud.api).netloc}; the token was not "
+                "sent there.",
+                hint="Check tenant.cloud and tenant.api_url.",
+            )
+        return f"{url}?{urlencode(params, quote_via=quote)}" if params else url
+
+    def _budget_of(self, url: str) -> Budget | None:
+        base = urlsplit(self._cloud.api).path
+        return self._budgets.get(urlsplit(url).path.removeprefix(base).lower())
+
+    def _next_wait(self, error: Exception) -> bool | float:
+        """Whether ``error`` is worth another attempt, and when: what stamina asks."""
+        if not isinstance(error, RetriableError):
+            return False
+        if error.wait is None:
+            return True
+        return min(error.wait, self.retry.longest_wait) if self.retry.wait else 0.0
+
+    async def _ask(
+        self, url: str, budget: Budget | None, empty_on: tuple[int, ...], stream: str
+    ) -> Answer:
+        token = await self._tokens.token()
+        response = await self._send(url, token, stream)
+        if response.status_code == 401:
+            self._tokens.invalidate(token)
+            response = await self._send(url, await self._tokens.token(), stream)
+        status = response.status_code
+        if status in empty_on:
+            return _answer(response, b"")
+        if status == 200 and is_json(response):
+            return _answer(response, response.content)
+        error = error_for(response, urlsplit(url).netloc)
+        if isinstance(error, DefenderUnavailableError):
+            error.wait = _retry_after(response)
+            if budget is not None and status == 429 and error.wait:
+                budget.rest(min(error.wait, self.retry.longest_wait))
+        raise error
+
+    async def _send(self, url: str, token: Token, stream: str) -> httpx.Response:
+        self._calls[stream] += 1
+        headers = {"Authorization": f"Bearer {token.value.get_secret_value()}"}
+        try:
+            async with asyncio.timeout(self.retry.total_seconds):
+                return await self._http.get(url, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise unreachable(error, urlsplit(url).netloc) from None
+
+
+def _answer(response: httpx.Response, body: bytes) -> Answer:
+    return Answer(
+        status=response.status_code,
+        body=body,
+        server_time=ticks_of_http_date(response.headers.get("Date")),
+        request_id=response.headers.get("x-ms-request-id") or response.headers.get("request-id"),
+    )
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """``Retry-After`` in seconds; it may also be a date, told by the service's clock."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError):
+        return None
+    now = ticks_of_http_date(response.headers.get("Date"))
+    seconds = time.time() if now is None else now / 10_000_000
+    return max(0.0, at - seconds)

@@ -1,0 +1,102 @@
+"""By what an Entra application proves who it is: a secret, or a certificate in a PEM file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from pydantic import SecretStr
+
+from aquila_mde.errors import ConfigurationError
+from aquila_mde.settings import TenantSettings
+
+_PEM_HINT = (
+    "The file must be PEM and hold the unencrypted RSA private key and the certificate that was "
+    "uploaded to the application, for example made by: openssl req -x509 -newkey rsa:3072 -nodes "
+    "-days 365 -subj /CN=aquila-mde -keyout key.pem -out certificate.pem; "
+    "cat key.pem certificate.pem > aquila-mde.pem"
+)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Who signs in, and by what: exactly one of ``secret`` and ``certificate``."""
+
+    tenant_id: str
+    client_id: str
+    secret: SecretStr | None = None
+    certificate: Path | None = None
+    """A PEM file with the private key and the certificate, in either order."""
+
+    @classmethod
+    def from_settings(cls, tenant: TenantSettings) -> Credential:
+        """The credential of the settings; a secret in a file is read from there.
+
+        Raises :class:`ConfigurationError` when the file cannot be read or is empty.
+        """
+        secret = tenant.client_secret
+        if tenant.client_secret_file is not None:
+            secret = SecretStr(_read(tenant.client_secret_file, "client_secret_file").strip())
+        if secret is not None and not secret.get_secret_value():
+            raise ConfigurationError(
+                "The client secret is empty.",
+                hint="Set client_secret (AQUILA_CLIENT_SECRET) to the secret's value.",
+            )
+        return cls(tenant.id, tenant.client_id, secret, tenant.certificate)
+
+    def for_msal(self) -> str | dict[str, str]:
+        """The ``client_credential`` that msal takes."""
+        if self.secret is not None:
+            return self.secret.get_secret_value()
+        if self.certificate is None:
+            raise ConfigurationError("The credential has neither a secret nor a certificate.")
+        return _certificate_credential(self.certificate)
+
+
+def _read(file: Path, setting: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise ConfigurationError(
+            f"The file of {setting}, {file}, cannot be read: {reason}"
+        ) from None
+
+
+def _certificate_credential(file: Path) -> dict[str, str]:
+    """Key and certificate for msal, which signs with PS256 and names the SHA-256 thumbprint."""
+    pem = _read(file, "certificate").encode()
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise ConfigurationError(
+            f"The private key in {file} is encrypted.", hint=_PEM_HINT
+        ) from None
+    except ValueError:
+        raise ConfigurationError(f"There is no private key in {file}.", hint=_PEM_HINT) from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigurationError(f"The private key in {file} is not an RSA key.", hint=_PEM_HINT)
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ConfigurationError(f"There is no certificate in {file}.", hint=_PEM_HINT) from None
+    public_key = key.public_key()
+    for certificate in certificates:
+        if certificate.public_key() == public_key:
+            return {
+                "private_key": key.private_bytes(
+                    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+                ).decode(),
+                "public_certificate": certificate.public_bytes(Encoding.PEM).decode(),
+            }
+    raise ConfigurationError(
+        f"No certificate in {file} belongs to the private key in it.", hint=_PEM_HINT
+    )

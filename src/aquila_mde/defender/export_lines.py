@@ -1,0 +1,104 @@
+"""Lines out of a gzip stream, as slices of bytes and without work on each line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
+
+from aquila_mde.defender.errors import FileUnavailableError
+
+_LONGEST_LINE = 64 << 20
+_MAGIC = b"\x1f\x8b"
+
+Lines = tuple[list[bytes], list[bytes]]
+"""Lines that hold a JSON object, and those that do not."""
+
+
+class LineSplitter:
+    """Takes compressed bytes and gives the lines in them from number ``skip`` on.
+
+    The members of a gzip file that has several are read one after the other. Every method raises
+    :class:`FileUnavailableError` for what is not a whole gzip file.
+    """
+
+    def __init__(self, chunk_bytes: int, *, skip: int = 0) -> None:
+        self.line = 0
+        """The number of the next line of the file."""
+        self._skip = skip
+        self._chunk_bytes = chunk_bytes
+        self._member: IgzipDecompressor | None = None
+        self._complete = False
+        self._head = b""
+        self._text: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[Lines]:
+        """The lines that end within ``data``, about ``chunk_bytes`` of them at a time."""
+        for text in self._decompress(data):
+            self._text.append(text)
+            self._size += len(text)
+            if self._size >= self._chunk_bytes and (lines := self._take()):
+                yield lines
+
+    def close(self) -> Lines:
+        """The lines that are left at the end of the file."""
+        if not self._complete and self._member is None:
+            raise FileUnavailableError("The export file is empty")
+        if self._member is not None or self._head:
+            raise FileUnavailableError("The export file ends too early")
+        text = b"".join(self._text)
+        return self._split(text.removesuffix(b"\n")) if text else ([], [])
+
+    def _decompress(self, data: bytes) -> Iterator[bytes]:
+        while data or (self._member is not None and not self._member.needs_input):
+            if self._member is None:
+                data, self._head = self._head + data, b""
+                if self._complete:
+                    # Padding between and behind the members is allowed.
+                    data = data.lstrip(b"\0")
+                if len(data) < len(_MAGIC):
+                    self._head = data
+                    return
+                if not data.startswith(_MAGIC):
+                    raise FileUnavailableError("The export file is not a gzip file")
+                self._member = IgzipDecompressor(flag=DECOMP_GZIP)
+            try:
+                text = self._member.decompress(data, self._chunk_bytes)
+            except IsalError:  # type: ignore[misc]  # its stub calls the class a value
+                raise FileUnavailableError("The export file is damaged") from None
+            data = b""
+            if self._member.eof:
+                data = self._member.unused_data
+                self._member, self._complete = None, True
+            if text:
+                yield text
+
+    def _take(self) -> Lines | None:
+        """The whole lines so far; what is behind the last line end stays for later."""
+        text = b"".join(self._text)
+        end = text.rfind(b"\n")
+        rest = text[end + 1 :]
+        # A line longer than a chunk is joined once in a chunk, not with each piece of it.
+        self._text, self._size = [rest], len(rest) if end >= 0 else 0
+        if end >= 0:
+            lines = self._split(text[:end])
+            return lines if self.line > self._skip else None
+        if len(rest) > _LONGEST_LINE:
+            raise FileUnavailableError("The export file is not one JSON object a line")
+        return None
+
+    def _split(self, text: bytes) -> Lines:
+        lines = text.split(b"\n")
+        first = self.line
+        self.line += len(lines)
+        if first < self._skip:
+            lines = lines[self._skip - first :]
+        elif text[:1] == b"{" and text[-1:] == b"}" and text.count(b"}\n{") == len(lines) - 1:
+            # Every line begins with { and ends with }: counted at once, not line by line.
+            return lines, []
+        lines = [line for line in (line.strip() for line in lines) if line]
+        good = [line for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+        if len(good) == len(lines):
+            return lines, []
+        return good, [line for line in lines if not (line[:1] == b"{" and line[-1:] == b"}")]

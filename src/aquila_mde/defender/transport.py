@@ -1,0 +1,106 @@
+"""TLS, and what to say when a host cannot be reached."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from aquila_mde import __version__
+from aquila_mde.defender.errors import DefenderUnavailableError
+from aquila_mde.errors import ConfigurationError, without_secrets
+
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 120.0
+HEADERS = {"User-Agent": f"aquila-mde/{__version__}"}
+
+
+def timeouts() -> httpx.Timeout:
+    """Connecting is quick or broken; a page of 10,000 records may take a minute to come."""
+    return httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Trusts the system's certificates, Mozilla's list and those in ``ca_file``.
+
+    Mozilla's list (certifi) is for containers that have no certificates of their own. Raises
+    :class:`ConfigurationError` when ``ca_file`` cannot be used.
+    """
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise ConfigurationError(
+                f"The certificates in {ca_file} cannot be read: {reason or error}",
+                hint="ca_file (AQUILA_CA_FILE) must be a PEM file with one or more certificates.",
+            ) from None
+    return context
+
+
+def unreachable(error: Exception, host: str) -> DefenderUnavailableError:
+    """The error that tells what kept us from talking to ``host``.
+
+    The text of ``error`` is used only where it is known to hold no URL: links carry signatures.
+    """
+    hint = f"Check that this machine reaches {host} (firewall, proxy: HTTPS_PROXY)."
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return DefenderUnavailableError(
+                f"The certificate of {host} is not trusted: {cause.verify_message}",
+                hint=(
+                    "If a proxy inspects TLS here, put its certificate into a PEM file and name it "
+                    "in ca_file (AQUILA_CA_FILE). If not, somebody stands in between."
+                ),
+            )
+        if isinstance(cause, ssl.SSLError):
+            return DefenderUnavailableError(
+                f"{host} does not speak TLS as expected: {cause.reason or 'handshake failed'}",
+                hint="Check the URL and the proxy in between.",
+            )
+        if isinstance(cause, socket.gaierror):
+            return DefenderUnavailableError(
+                f"The name {host} cannot be resolved: {cause.strerror}",
+                hint="Check the spelling of the host and the DNS of this machine.",
+            )
+    if isinstance(error, httpx.ConnectTimeout):
+        text = f"No connection to {host} within {_CONNECT_SECONDS:.0f} s"
+    elif isinstance(error, httpx.ProxyError):
+        text = f"The proxy does not lead to {host}: {without_secrets(str(error))}"
+    elif isinstance(error, httpx.ConnectError):
+        text = f"{host} refuses the connection"
+    elif isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        text = f"{host} did not answer in time"
+    else:
+        text = f"The connection to {host} broke off"
+    return DefenderUnavailableError(text, hint=hint)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what led to it; a failed connection may hold a group, one for each address."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions
+
+
+def _blank_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_secrets(record.getMessage()), ()
+    return True
+
+
+# httpx logs every URL at level INFO, and the links to export files are keys.
+logging.getLogger("httpx").addFilter(_blank_out)

@@ -1,0 +1,339 @@
+"""Installs the package's objects on an engine, keeps them current, and takes them away again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from aquila_mde.elastic import dialect
+from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.errors import EngineRefusedError, ForeignAssetError
+from aquila_mde.elastic.plan import (
+    MANAGED_BY,
+    Asset,
+    DataStream,
+    Json,
+    Package,
+    Present,
+    Request,
+    plan_assets,
+    plan_install,
+    read_package,
+)
+from aquila_mde.streams.tree import PackageTree
+
+__all__ = [
+    "InstallReport",
+    "Request",
+    "UninstallReport",
+    "install",
+    "plan_install",
+    "uninstall",
+]
+
+_NO_LIFECYCLE = (
+    "No lifecycle policies: this OpenSearch has no plugin opensearch-index-management, so old "
+    "data is never deleted by the engine."
+)
+_log = structlog.get_logger()
+
+
+@dataclass
+class InstallReport:
+    """What an installation did, object by object; ``rolled_over`` are data streams."""
+
+    created: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    rolled_over: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass
+class UninstallReport:
+    """What was taken away, and what stays with the reason why."""
+
+    removed: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+async def install(engine: Engine, tree: PackageTree) -> InstallReport:
+    """Bring every object of ``tree`` to the engine; what is there and the same is left alone.
+
+    Raises :class:`~aquila_mde.elastic.errors.ForeignAssetError`, before anything is changed, when
+    one of them belongs to Fleet. Data streams that exist get the new mappings and pipeline in
+    their write index; where the mappings do not fit, the data stream is rolled over.
+    """
+    package = read_package(tree)
+    present = await _present(engine, package)
+    assets = plan_assets(package, engine.info.flavour, present)
+    held = await asyncio.gather(*(_held(engine, asset) for asset in assets))
+    _refuse_foreign(assets, held)
+    report = InstallReport()
+    if not present.lifecycle:
+        report.remarks.append(_NO_LIFECYCLE)
+    for asset, there in zip(assets, held, strict=True):
+        if there is not None and _is_same(asset, there):
+            report.unchanged.append(str(asset))
+            continue
+        await _put(engine, asset, there)
+        (report.created if there is None else report.updated).append(str(asset))
+    wanted = {asset.name: asset.request.body for asset in assets}
+    for stream in package.streams:
+        await _update_write_indices(engine, package, stream, wanted[stream.component], report)
+    _log.info(
+        "Package installed",
+        package=f"{package.name} {package.version}",
+        created=len(report.created),
+        updated=len(report.updated),
+        unchanged=len(report.unchanged),
+        rolled_over=report.rolled_over,
+    )
+    return report
+
+
+async def uninstall(
+    engine: Engine, tree: PackageTree, *, delete_data: bool = False
+) -> UninstallReport:
+    """Take the objects of every version of the package away.
+
+    A data stream with data stays, and so does everything it needs, unless ``delete_data`` is set.
+    Objects of Fleet are never touched.
+    """
+    package = read_package(tree)
+    report = UninstallReport()
+    for stream in package.streams:
+        names = [each["name"] for each in await _data_streams(engine, stream)]
+        if names and delete_data:
+            await engine.request("DELETE", f"_data_stream/{','.join(names)}")
+            report.removed += [f"data stream {name}" for name in names]
+        elif names:
+            report.kept |= {f"data stream {name}": "it holds data" for name in names}
+            report.kept[f"objects of {stream.base}"] = "the data stream needs them"
+            continue
+        await _remove(engine, f"_index_template/{stream.template}", report)
+        await _remove(engine, f"_component_template/{stream.component}", report)
+        for name in await _pipelines_of(engine, stream):
+            await _remove(engine, f"_ingest/pipeline/{name}", report)
+        for file in sorted((stream.folder / "elasticsearch" / "ilm").glob("*.json")):
+            if _has_lifecycle(engine):
+                name = f"{stream.base}-{file.stem}"
+                await _remove(engine, dialect.lifecycle_path(name, engine.info.flavour), report)
+    if not report.kept:
+        await _remove(engine, f"_component_template/{package.globals}", report)
+        await _remove(engine, f"_ingest/pipeline/{package.final_pipeline}", report)
+    return report
+
+
+def _has_lifecycle(engine: Engine) -> bool:
+    info = engine.info
+    return info.flavour == "elasticsearch" or dialect.ISM_PLUGIN in info.plugins
+
+
+async def _present(engine: Engine, package: Package) -> Present:
+    if engine.info.flavour == "elasticsearch":
+        return Present()
+    components: set[str] = set()
+    pipelines: set[str] = set()
+    for stream in package.streams:
+        components |= set(package.custom_components(stream))
+        pipelines |= set(package.custom_pipelines(stream))
+    return Present(
+        components=await _existing(engine, "_component_template", components),
+        pipelines=await _existing(engine, "_ingest/pipeline", pipelines),
+        lifecycle=_has_lifecycle(engine),
+    )
+
+
+async def _existing(engine: Engine, path: str, names: set[str]) -> frozenset[str]:
+    ordered = sorted(names)
+    answers = await asyncio.gather(
+        *(engine.request("GET", f"{path}/{name}", missing_ok=True) for name in ordered)
+    )
+    return frozenset(name for name, answer in zip(ordered, answers, strict=True) if answer)
+
+
+async def _held(engine: Engine, asset: Asset) -> Json | None:
+    """The object as the engine holds it, in the form in which it was put, or None."""
+    answer = await engine.request("GET", asset.request.path, missing_ok=True)
+    if not answer:
+        return None
+    match asset.kind:
+        case "component template":
+            held = answer["component_templates"][0]["component_template"]
+        case "index template":
+            held = answer["index_templates"][0]["index_template"]
+        case "lifecycle policy" if engine.info.flavour == "opensearch":
+            held = answer
+        case _:
+            held = answer[asset.name]
+    found: Json = held
+    return found
+
+
+def _owner(held: Any) -> str:
+    """Who says in ``_meta`` that he manages the object, or nobody."""
+    if isinstance(held, list):
+        return next(filter(None, map(_owner, held)), "")
+    if not isinstance(held, dict):
+        return ""
+    if "_meta" in held:
+        return str((held["_meta"] or {}).get("managed_by") or "")
+    return next(filter(None, map(_owner, held.values())), "")
+
+
+def _refuse_foreign(assets: list[Asset], held: list[Json | None]) -> None:
+    foreign = [
+        f"  {asset} (managed by {_owner(there)})"
+        for asset, there in zip(assets, held, strict=True)
+        if _owner(there) not in ("", MANAGED_BY)
+    ]
+    if foreign:
+        raise ForeignAssetError(
+            "These objects belong to somebody else and are not overwritten:\n" + "\n".join(foreign),
+            hint="The package is installed through Fleet already: update it there, or remove it "
+            "there (Kibana → Integrations) and install again.",
+        )
+
+
+def _is_same(asset: Asset, there: Json) -> bool:
+    wanted = asset.request.body or {}
+    if asset.request.path.startswith(dialect.ISM_POLICIES):
+        same: bool = there["policy"]["description"] == wanted["policy"]["description"]
+        return same
+    if "_meta" not in wanted and asset.kind == "pipeline":
+        return there == wanted
+    return _covers(_comparable(there), _comparable(wanted))
+
+
+def _comparable(body: Json) -> Json:
+    """``body`` with its settings in the one form that engines give them back in."""
+    template = body.get("template")
+    if not template or "settings" not in template:
+        return body
+    settings = dict(_flat(template["settings"], ""))
+    return body | {"template": template | {"settings": settings}}
+
+
+def _flat(settings: Json, prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield name if name.startswith("index.") else f"index.{name}", text
+
+
+def _covers(held: Any, wanted: Any) -> bool:
+    """Is everything ``wanted`` in ``held``? Engines add defaults of their own."""
+    if isinstance(wanted, dict):
+        return isinstance(held, dict) and all(
+            key in held and _covers(held[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(held, list) and len(held) == len(wanted) and all(map(_covers, held, wanted))
+        )
+    return bool(held == wanted)
+
+
+async def _put(engine: Engine, asset: Asset, there: Json | None) -> None:
+    params = None
+    if there is not None and asset.request.path.startswith(dialect.ISM_POLICIES):
+        params = {"if_seq_no": there["_seq_no"], "if_primary_term": there["_primary_term"]}
+    request = asset.request
+    try:
+        await engine.request(request.method, request.path, request.body, params=params)
+    except EngineRefusedError as error:
+        error.hint = error.hint or (
+            "Nothing after this object was installed. If another template has the same pattern "
+            "and priority, remove it or change its priority, then run the installation again."
+        )
+        raise
+
+
+async def _data_streams(engine: Engine, stream: DataStream) -> list[Json]:
+    answer = await engine.request("GET", f"_data_stream/{stream.pattern}", missing_ok=True)
+    found: list[Json] = (answer or {}).get("data_streams", [])
+    return found
+
+
+async def _update_write_indices(
+    engine: Engine,
+    package: Package,
+    stream: DataStream,
+    component: Json | None,
+    report: InstallReport,
+) -> None:
+    """Give the write index of every data stream what a new index would get."""
+    wanted = (component or {})["template"]["mappings"]["_meta"]["digest"]
+    for each in await _data_streams(engine, stream):
+        if each.get("template") != stream.template or each.get("rollover_on_write"):
+            continue
+        index = each["indices"][-1]["index_name"]
+        answer = await engine.request("GET", f"{index}/_mapping")
+        mappings = answer[index]["mappings"]
+        if (mappings.get("_meta") or {}).get("digest") == wanted:
+            continue
+        composed = await engine.request("POST", f"_index_template/_simulate/{stream.template}")
+        new = composed["template"]["mappings"]
+        _keep_constants(new, mappings)
+        try:
+            await engine.request("PUT", f"{index}/_mapping", new)
+        except EngineRefusedError as error:
+            if error.status != 400:
+                raise
+            _log.info("Mappings do not fit, rolling over", index=index, reason=error.message)
+            await _roll_over(engine, each["name"])
+            report.rolled_over.append(each["name"])
+            continue
+        pipelines = {
+            "index.default_pipeline": stream.pipeline(package.version),
+            "index.final_pipeline": package.final_pipeline,
+        }
+        await engine.request("PUT", f"{index}/_settings", pipelines)
+        report.updated.append(f"write index {index}")
+
+
+def _keep_constants(new: Json, old: Json) -> None:
+    """Give a constant_keyword that has no value the one that its index has settled on."""
+    for name, mapping in (new.get("properties") or {}).items():
+        before = (old.get("properties") or {}).get(name) or {}
+        if mapping.get("type") == "constant_keyword" and "value" in before:
+            mapping.setdefault("value", before["value"])
+        _keep_constants(mapping, before)
+
+
+async def _roll_over(engine: Engine, name: str) -> None:
+    # Elasticsearch rolls over with the next document, which spares an empty index.
+    lazy = {"lazy": "true"} if engine.info.flavour == "elasticsearch" else None
+    await engine.request("POST", f"{name}/_rollover", params=lazy, repeat=False)
+
+
+async def _pipelines_of(engine: Engine, stream: DataStream) -> list[str]:
+    answer = await engine.request("GET", f"_ingest/pipeline/{stream.base}-*", missing_ok=True)
+    ours = re.compile(rf"{re.escape(stream.base)}-\d+\.\d+\.\d+(-.+)?")
+    # The entry pipeline first: it calls the others.
+    return sorted((name for name in answer or {} if ours.fullmatch(name)), key=len)
+
+
+async def _remove(engine: Engine, path: str, report: UninstallReport) -> None:
+    answer = await engine.request("GET", path, missing_ok=True)
+    if not answer:
+        return
+    owner = _owner(answer)
+    if owner not in ("", MANAGED_BY):
+        report.kept[path] = f"it is managed by {owner}"
+        return
+    try:
+        await engine.request("DELETE", path, missing_ok=True)
+    except EngineRefusedError as error:
+        report.kept[path] = error.message
+        return
+    report.removed.append(path)

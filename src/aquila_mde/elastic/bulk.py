@@ -1,0 +1,300 @@
+"""Documents into a data stream: bulk requests with `create`, every item answered for.
+
+A document counts as delivered only when the engine said so for that very document. What the
+engine could not do now is tried again, alone; what it will never take is handed back as dead; and
+a fault of the whole engine is an error, after which nothing of the call counts as delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from aquila_mde.elastic.bulk_answer import (
+    FILTER_PATH,
+    Cause,
+    Item,
+    Outcome,
+    Result,
+    Verdict,
+)
+from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.errors import (
+    INSTALL_HINT,
+    AssetsMissingError,
+    EngineAccessError,
+    EngineRefusedError,
+    EngineUnavailableError,
+)
+from aquila_mde.elastic.retry import RetryPolicy
+
+__all__ = ["BulkSink", "Item", "Outcome", "Result"]
+
+_log = structlog.get_logger()
+_RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
+_PARAMETERS = {"filter_path": FILTER_PATH}
+_IDS_A_REQUEST = 5_000
+_SMALLEST_BODY = 64 << 10
+_EMPTY = b'{"create":{"_id":}}\n\n'
+
+
+class _Found(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    found: bool = False
+    error: Cause | None = None
+
+
+class _Part(msgspec.Struct):
+    """Items of one request, by their place in the call; ``doubtful`` after a lost answer."""
+
+    places: list[int]
+    size: int
+    doubtful: bool = False
+
+
+class BulkSink:
+    """Sends documents; ``concurrency`` bounds the requests under way over all calls."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_bytes: int = 4 << 20,
+        max_documents: int = 2_000,
+        concurrency: int = 2,
+        retry: RetryPolicy = _RETRY,
+    ) -> None:
+        self._engine = engine
+        self._max_bytes = max_bytes
+        self._max_documents = max_documents
+        self._retry = retry
+        self._slots = asyncio.Semaphore(concurrency)
+        self._checking = asyncio.Lock()
+        self._checked: set[str] = set()
+        self._backing: dict[str, list[str]] = {}
+        self._written: dict[str, str] = {}
+
+    async def send(self, index: str, items: Sequence[Item]) -> list[Outcome]:
+        """What became of each of ``items``, in their order.
+
+        Raises :class:`~aquila_mde.elastic.errors.EngineUnavailableError` after the bounds of the
+        retry, :class:`~aquila_mde.elastic.errors.EngineAccessError` and
+        :class:`~aquila_mde.elastic.errors.AssetsMissingError`; documents of the call may or may
+        not be there then, and sending them again is safe.
+        """
+        if not items:
+            return []
+        await self._check_installed(index)
+        outcomes: list[Outcome | None] = [None] * len(items)
+        parts = list(self._parts(items))
+        if len(parts) == 1:
+            await self._deliver(index, items, parts[0], outcomes)
+        else:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for part in parts:
+                        group.create_task(self._deliver(index, items, part, outcomes))
+            except BaseExceptionGroup as failures:
+                raise _first_failure(failures) from None
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def already_in(self, index: str, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that a backing index other than the one written to holds already.
+
+        The engine itself guards the index that it writes to; after a rollover it no longer knows
+        of the older ones. One request for each older backing index and 5,000 ids; none when there
+        is no older one.
+        """
+        if index not in self._backing:
+            await self.refresh_backing(index)
+        found: set[str] = set()
+        for backing in self._backing[index]:
+            for start in range(0, len(ids), _IDS_A_REQUEST):
+                found |= await self._found_in(backing, ids[start : start + _IDS_A_REQUEST])
+        return found
+
+    async def refresh_backing(self, index: str) -> None:
+        """Learn the backing indices of ``index`` anew, as at the beginning of a pass."""
+        answer = await self._engine.request("GET", f"_data_stream/{index}", missing_ok=True)
+        streams = (answer or {}).get("data_streams") or []
+        names = [each["index_name"] for stream in streams for each in stream["indices"]]
+        # A lazy rollover is waiting: the next document goes into an index that is not there yet.
+        rolls_over = any(stream.get("rollover_on_write") for stream in streams)
+        self._backing[index] = names if rolls_over else names[:-1]
+
+    async def _found_in(self, backing: str, ids: Sequence[str]) -> set[str]:
+        answer = await self._engine.request(
+            "POST",
+            f"{backing}/_mget",
+            {"ids": list(ids)},
+            params={"_source": "false", "filter_path": "docs._id,docs.found,docs.error"},
+        )
+        found: set[str] = set()
+        for document in msgspec.convert(answer["docs"], list[_Found]):
+            if document.found:
+                found.add(document.id)
+            elif document.error and document.error.type != "index_not_found_exception":
+                raise EngineUnavailableError(
+                    f"{self._engine.place.host} cannot read {backing}: {document.error.text()}",
+                    hint="Open the index, or repair its shards; records that it holds would be "
+                    "written twice otherwise.",
+                )
+        return found
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[_Part]:
+        places: list[int] = []
+        size = 0
+        for place, item in enumerate(items):
+            length = len(item.source) + len(item.id) + len(_EMPTY)
+            if places and (size + length > self._max_bytes or len(places) >= self._max_documents):
+                yield _Part(places, size)
+                places, size = [], 0
+            places.append(place)
+            size += length
+        yield _Part(places, size)
+
+    async def _deliver(
+        self, index: str, items: Sequence[Item], part: _Part, outcomes: list[Outcome | None]
+    ) -> None:
+        """Settle every item of ``part`` in ``outcomes``."""
+        waiting = [part]
+        async for attempt in self._retry.attempted():
+            with attempt:
+                await self._work_off(index, items, waiting, outcomes)
+
+    async def _work_off(
+        self,
+        index: str,
+        items: Sequence[Item],
+        waiting: list[_Part],
+        outcomes: list[Outcome | None],
+    ) -> None:
+        """One round over ``waiting``, which holds afterwards what has to be tried again."""
+        later: list[_Part] = []
+        failure: EngineUnavailableError | None = None
+        while waiting:
+            part = waiting.pop()
+            try:
+                unsettled, failure_of_part = await self._request(index, items, part, outcomes)
+            except EngineUnavailableError as error:
+                # The answer is lost: the engine may have taken the documents.
+                later.append(_Part(part.places, part.size, doubtful=True))
+                failure = error
+                continue
+            except EngineRefusedError as error:
+                waiting += self._halves(items, part, error, outcomes)
+                continue
+            if failure_of_part is not None:
+                later.append(_Part(unsettled, part.size))
+                failure = failure_of_part
+            elif unsettled:
+                waiting += _halved(unsettled, part.size)
+        waiting += later
+        if failure is not None:
+            raise failure
+
+    async def _request(
+        self,
+        index: str,
+        items: Sequence[Item],
+        part: _Part,
+        outcomes: list[Outcome | None],
+    ) -> tuple[list[int], EngineUnavailableError | None]:
+        """Send ``part`` once; the places that are not settled, and why, or why not yet known."""
+        places = part.places
+        if part.doubtful:
+            places = await self._without_delivered(index, items, places, outcomes)
+            if not places:
+                return [], None
+        async with self._slots:
+            raw = await self._engine.bulk(index, _body(items, places), params=_PARAMETERS)
+        verdict = Verdict(self._engine, index, together=len(places) > 1)
+        verdict.settle(raw, items, places, outcomes)
+        if verdict.written is not None and verdict.written != self._written.get(index):
+            # The data stream rolled over: what it was written to before is an older index now.
+            self._written[index] = verdict.written
+            self._backing.pop(index, None)
+        return verdict.unsettled, verdict.failure
+
+    async def _without_delivered(
+        self, index: str, items: Sequence[Item], places: list[int], outcomes: list[Outcome | None]
+    ) -> list[int]:
+        """Settle what a request with a lost answer wrote before the data stream rolled over."""
+        try:
+            await self.refresh_backing(index)
+            there = await self.already_in(index, [items[place].id for place in places])
+        except EngineAccessError:
+            # A key that may only write cannot look into older indices.
+            return places
+        for place in places:
+            if items[place].id in there:
+                outcomes[place] = Outcome(items[place].id, Result.EXISTS, None, 409)
+        return [place for place in places if outcomes[place] is None]
+
+    def _halves(
+        self,
+        items: Sequence[Item],
+        part: _Part,
+        error: EngineRefusedError,
+        outcomes: list[Outcome | None],
+    ) -> list[_Part]:
+        """What to send instead of a body that is too large."""
+        if error.status != 413:
+            raise error
+        if len(part.places) > 1:
+            self._max_bytes = max(min(self._max_bytes, part.size // 2), _SMALLEST_BODY)
+            _log.warning("Bulk body is too large, sending smaller ones", bytes=self._max_bytes)
+            return _halved(part.places, part.size)
+        place = part.places[0]
+        outcomes[place] = Outcome(
+            items[place].id, Result.DEAD, None, 413, "request_too_large", error.message
+        )
+        return []
+
+    async def _check_installed(self, index: str) -> None:
+        """Without the template the engine would make up an index from the first document."""
+        async with self._checking:
+            if index not in self._checked:
+                await self._find_template(index)
+                self._checked.add(index)
+
+    async def _find_template(self, index: str) -> None:
+        template = index.rpartition("-")[0]
+        try:
+            answer = await self._engine.request(
+                "GET", f"_index_template/{template}", missing_ok=True
+            )
+        except EngineAccessError:
+            # A key that may only write documents cannot look; the answers tell soon enough.
+            return
+        if not answer:
+            raise AssetsMissingError(
+                f"{self._engine.place.host} has no index template {template}", hint=INSTALL_HINT
+            )
+
+
+def _body(items: Sequence[Item], places: Sequence[int]) -> bytes:
+    encode = msgspec.json.encode
+    chunks: list[bytes] = []
+    for place in places:
+        item = items[place]
+        # A line break can only be white space between tokens in JSON.
+        source = item.source.replace(b"\n", b" ")
+        chunks += (b'{"create":{"_id":', encode(item.id), b"}}\n", source, b"\n")
+    return b"".join(chunks)
+
+
+def _halved(places: list[int], size: int) -> list[_Part]:
+    if len(places) == 1:
+        return [_Part(places, size)]
+    middle = len(places) // 2
+    return [_Part(places[:middle], size // 2), _Part(places[middle:], size // 2)]
+
+
+def _first_failure(failures: BaseExceptionGroup[Any]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first_failure(first) if isinstance(first, BaseExceptionGroup) else first

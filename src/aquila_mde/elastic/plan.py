@@ -1,0 +1,398 @@
+"""Which objects the package needs on an engine, each as the request that creates it.
+
+Names, priority and call-outs are the ones Fleet uses, so that a later installation through Fleet
+replaces these objects instead of competing with them. What Fleet keeps in ``.fleet_*`` objects
+(strings as keywords, no date detection, the final pipeline) is in two objects of our own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from aquila_mde.elastic import dialect
+from aquila_mde.elastic.dialect import Flavour
+from aquila_mde.elastic.mappings import count_fields, field_tree, mappings_of, read_fields
+from aquila_mde.streams.faults import Fault, FaultsFoundError, raise_if_any
+from aquila_mde.streams.tree import PackageTree
+from aquila_mde.streams.yaml_source import read_yaml
+
+Json = dict[str, Any]
+Kind = Literal["lifecycle policy", "pipeline", "component template", "index template"]
+
+MANAGED_BY = "aquila"
+PRIORITY = 200
+_FIELD_LIMIT = 1000
+_RAISED_FIELD_LIMIT = 10_000
+_MANY_FIELDS = 500
+_PIPELINE_REFERENCE = re.compile(
+    r"""(?:\{\{|\{<)\s*IngestPipeline\s+["']([^"']+)["']\s*(?:\}\}|>\})"""
+)
+_PATHS: dict[Kind, str] = {
+    "pipeline": "_ingest/pipeline",
+    "component template": "_component_template",
+    "index template": "_index_template",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to the engine; ``path`` is relative and has no leading slash."""
+
+    method: str
+    path: str
+    body: Json | None
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One object of the package and the request that puts it there."""
+
+    kind: Kind
+    name: str
+    request: Request
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Present:
+    """What of others is on the engine and decides about our own objects.
+
+    ``components`` and ``pipelines`` are the ``@custom`` ones that exist; they are asked for on
+    OpenSearch only, which cannot refer to one that is missing.
+    """
+
+    components: frozenset[str] = frozenset()
+    pipelines: frozenset[str] = frozenset()
+    lifecycle: bool = True
+
+
+@dataclass(frozen=True)
+class DataStream:
+    """One folder of ``data_stream/`` with what its manifest says of the engine."""
+
+    folder: Path
+    dataset: str
+    ilm_policy: str | None
+    settings: Json = field(default_factory=dict)
+    mappings: Json = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """What the names of its objects begin with."""
+        return f"logs-{self.dataset}"
+
+    @property
+    def pattern(self) -> str:
+        """The data streams that it is for, one for each namespace."""
+        return f"{self.base}-*"
+
+    @property
+    def template(self) -> str:
+        """The index template's name."""
+        return self.base
+
+    @property
+    def component(self) -> str:
+        """The component template's name."""
+        return f"{self.base}@package"
+
+    def pipeline(self, version: str, name: str = "") -> str:
+        """The name of the entry pipeline, or of the one in the file ``name``."""
+        return f"{self.base}-{version}-{name}" if name else f"{self.base}-{version}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """The package as its manifests describe it."""
+
+    name: str
+    version: str
+    streams: list[DataStream]
+
+    @property
+    def globals(self) -> str:
+        """The component template that every data stream of the package shares."""
+        return f"logs-{self.name}@globals"
+
+    @property
+    def final_pipeline(self) -> str:
+        """The pipeline that every document passes last."""
+        return f"logs-{self.name}@final"
+
+    def custom_components(self, stream: DataStream) -> list[str]:
+        """Component templates a user may create, the weakest first."""
+        return ["logs@custom", f"{self.name}@custom", f"{stream.base}@custom"]
+
+    def custom_pipelines(self, stream: DataStream) -> list[str]:
+        """Pipelines a user may create, in the order in which they are called."""
+        return [
+            "global@custom",
+            "logs@custom",
+            f"logs-{self.name}.integration@custom",
+            f"{stream.base}@custom",
+        ]
+
+
+def read_package(tree: PackageTree) -> Package:
+    """The manifests of ``tree``; raises one error that lists every fault in them."""
+    faults: list[Fault] = []
+    source, found = read_yaml(tree.manifest)
+    faults += found
+    values = source.values if source and isinstance(source.values, dict) else {}
+    faults += [
+        source.fault((key,), "is missing")
+        for key in ("name", "version")
+        if source is not None and not isinstance(values.get(key), str)
+    ]
+    streams = []
+    for folder in tree.data_streams():
+        stream, found = _read_stream(folder, str(values.get("name")))
+        faults += found
+        streams.append(stream)
+    raise_if_any(faults)
+    return Package(values["name"], values["version"], streams)
+
+
+def plan_install(
+    tree: PackageTree, flavour: Flavour, present: Present | None = None
+) -> list[Request]:
+    """Every request that installs ``tree`` on an empty engine, in the order to send them.
+
+    Each stands for itself: nothing has to be looked up or filled in.
+    """
+    assets = plan_assets(read_package(tree), flavour, present or Present())
+    return [asset.request for asset in assets]
+
+
+def plan_assets(package: Package, flavour: Flavour, present: Present) -> list[Asset]:
+    """The objects behind :func:`plan_install`."""
+    planner = _Planner(package, flavour, present)
+    return [
+        *(asset for stream in package.streams for asset in planner.lifecycle(stream)),
+        planner.final_pipeline(),
+        *(asset for stream in package.streams for asset in planner.pipelines(stream)),
+        planner.globals(),
+        *(planner.component(stream) for stream in package.streams),
+        *(planner.index_template(stream) for stream in package.streams),
+    ]
+
+
+@dataclass(frozen=True)
+class _Planner:
+    package: Package
+    flavour: Flavour
+    present: Present
+
+    def lifecycle(self, stream: DataStream) -> Iterator[Asset]:
+        if not self.present.lifecycle:
+            return
+        for file in sorted((stream.folder / "elasticsearch" / "ilm").glob("*.json")):
+            name = f"{stream.base}-{file.stem}"
+            body = _read_mapping(file, "policy")
+            digest = self._digest(body)
+            if self.flavour == "elasticsearch":
+                body["policy"]["_meta"] = self._meta(digest)
+            elif name == stream.ilm_policy:
+                text = f"{self.package.name} {self.package.version}, digest {digest}"
+                body = dialect.ism_policy(body, stream.pattern, PRIORITY, text)
+            else:
+                continue
+            path = dialect.lifecycle_path(name, self.flavour)
+            yield Asset("lifecycle policy", name, Request("PUT", path, body), digest)
+
+    def pipelines(self, stream: DataStream) -> Iterator[Asset]:
+        folder = stream.folder / "elasticsearch" / "ingest_pipeline"
+        files = {
+            file.stem: file
+            for file in sorted(folder.glob("*"))
+            if file.suffix in (".yml", ".yaml", ".json")
+        }
+        entry = files.pop("default", None)
+        for name, file in files.items():
+            yield self._pipeline(stream.pipeline(self.package.version, name), stream, file)
+        yield self._pipeline(stream.pipeline(self.package.version), stream, entry, entry=True)
+
+    def _pipeline(
+        self, name: str, stream: DataStream, file: Path | None, *, entry: bool = False
+    ) -> Asset:
+        body: Json = {"processors": []}
+        if file is not None:
+            body |= self._with_names(_read_mapping(file), stream)
+        if entry:
+            body["processors"] = [*body["processors"], *self._call_outs(stream)]
+        return self._asset("pipeline", name, body)
+
+    def _with_names(self, value: Any, stream: DataStream) -> Any:
+        if isinstance(value, str):
+            return _PIPELINE_REFERENCE.sub(
+                lambda found: stream.pipeline(self.package.version, found[1]), value
+            )
+        if isinstance(value, list):
+            return [self._with_names(item, stream) for item in value]
+        if isinstance(value, dict):
+            return {key: self._with_names(item, stream) for key, item in value.items()}
+        return value
+
+    def _call_outs(self, stream: DataStream) -> Iterator[Json]:
+        for name in self.package.custom_pipelines(stream):
+            if self.flavour == "elasticsearch":
+                yield {"pipeline": {"name": name, "ignore_missing_pipeline": True, "tag": name}}
+            elif name in self.present.pipelines:
+                yield {"pipeline": {"name": name, "tag": name}}
+
+    def final_pipeline(self) -> Asset:
+        ingested = {
+            "field": "event.ingested",
+            "value": "{{{_ingest.timestamp}}}",
+            "tag": "set_event_ingested",
+        }
+        original = {
+            "field": "event.original",
+            "ignore_missing": True,
+            "if": "ctx.tags == null || !ctx.tags.contains('preserve_original_event')",
+            "tag": "remove_event_original",
+        }
+        body = {
+            "description": "Says when a document arrived and leaves its original out.",
+            "processors": [{"set": ingested}, {"remove": original}],
+        }
+        return self._asset("pipeline", self.package.final_pipeline, body)
+
+    def globals(self) -> Asset:
+        strings = {
+            "match_mapping_type": "string",
+            "mapping": {"type": "keyword", "ignore_above": 1024},
+        }
+        body = {
+            "template": {
+                "settings": {"index": {"final_pipeline": self.package.final_pipeline}},
+                "mappings": {
+                    "date_detection": False,
+                    "dynamic_templates": [{"strings_as_keyword": strings}],
+                },
+            }
+        }
+        return self._asset("component template", self.package.globals, body)
+
+    def component(self, stream: DataStream) -> Asset:
+        tree = field_tree(read_fields(stream.folder))
+        try:
+            mappings = mappings_of(tree)
+        except ValueError as error:
+            raise_if_any([Fault(stream.folder / "fields", 1, "", str(error))])
+        own = dict(stream.mappings)
+        templates = _unique(
+            [*mappings.get("dynamic_templates", []), *own.get("dynamic_templates", [])]
+        )
+        mappings |= own
+        if templates:
+            mappings["dynamic_templates"] = templates
+        index = _deep(dialect.stack_settings(self.flavour), stream.settings.get("index") or {})
+        index["default_pipeline"] = stream.pipeline(self.package.version)
+        limits = index.setdefault("mapping", {}).setdefault("total_fields", {})
+        many = count_fields(tree) > _MANY_FIELDS
+        limits.setdefault("limit", _RAISED_FIELD_LIMIT if many else _FIELD_LIMIT)
+        if stream.ilm_policy and self.flavour == "elasticsearch" and self.present.lifecycle:
+            index["lifecycle"] = {"name": stream.ilm_policy}
+        template: Json = {
+            "settings": stream.settings | {"index": index},
+            "mappings": dialect.mappings(mappings, self.flavour),
+        }
+        # The index keeps it, which shows whether it has these mappings already.
+        template["mappings"]["_meta"] = self._meta(self._digest(template))
+        return self._asset("component template", stream.component, {"template": template})
+
+    def index_template(self, stream: DataStream) -> Asset:
+        before, after = dialect.stack_components(self.flavour)
+        customs = self.package.custom_components(stream)
+        if self.flavour == "opensearch":
+            customs = [name for name in customs if name in self.present.components]
+        body: Json = {
+            "index_patterns": [stream.pattern],
+            "priority": PRIORITY,
+            "data_stream": {},
+            "composed_of": [*before, stream.component, *customs, *after, self.package.globals],
+        }
+        if self.flavour == "elasticsearch":
+            body["ignore_missing_component_templates"] = customs
+        return self._asset("index template", stream.template, body)
+
+    def _asset(self, kind: Kind, name: str, body: Json) -> Asset:
+        digest = self._digest(body)
+        if kind != "pipeline" or self.flavour == "elasticsearch":
+            body = body | {"_meta": self._meta(digest)}
+        return Asset(kind, name, Request("PUT", f"{_PATHS[kind]}/{name}", body), digest)
+
+    def _meta(self, digest: str) -> Json:
+        return {
+            "managed_by": MANAGED_BY,
+            "managed": True,
+            "package": {"name": self.package.name, "version": self.package.version},
+            "digest": digest,
+        }
+
+    def _digest(self, body: Json) -> str:
+        content = msgspec.json.encode([self.package.version, body], order="sorted")
+        return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _read_stream(folder: Path, package: str) -> tuple[DataStream, list[Fault]]:
+    source, faults = read_yaml(folder / "manifest.yml")
+    values: Json = source.values if source and isinstance(source.values, dict) else {}
+    template = ((values.get("elasticsearch") or {}).get("index_template")) or {}
+    stream = DataStream(
+        folder=folder,
+        dataset=str(values.get("dataset", f"{package}.{folder.name}")),
+        ilm_policy=values.get("ilm_policy"),
+        settings=template.get("settings") or {},
+        mappings=template.get("mappings") or {},
+    )
+    policy = stream.ilm_policy
+    if source is not None and policy and policy.startswith(f"{stream.base}-"):
+        file = f"{policy.removeprefix(f'{stream.base}-')}.json"
+        if not (folder / "elasticsearch" / "ilm" / file).is_file():
+            faults.append(source.fault(("ilm_policy",), f"needs elasticsearch/ilm/{file}"))
+    return stream, faults
+
+
+def _read_mapping(file: Path, *needed: str) -> Json:
+    source, faults = read_yaml(file)
+    if source is None:
+        raise FaultsFoundError(faults)
+    values: Json = source.values if isinstance(source.values, dict) else {}
+    if not isinstance(source.values, dict):
+        faults.append(Fault(file, 1, "", "must hold a mapping"))
+    faults += [
+        source.fault((key,), "is missing")
+        for key in needed
+        if not isinstance(values.get(key), dict)
+    ]
+    raise_if_any(faults)
+    return values
+
+
+def _unique(templates: list[Json]) -> list[Json]:
+    by_name: dict[str, Json] = {}
+    for template in templates:
+        by_name.setdefault(next(iter(template)), template)
+    return list(by_name.values())
+
+
+def _deep(under: Json, over: Json) -> Json:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = (
+            _deep(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return merged

@@ -1,0 +1,1 @@
+pytest_plugins = ["tests.plugins.engine", "tests.plugins.parts", "tests.plugins.simulator"]

@@ -1,0 +1,127 @@
+"""README.md says what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from aquila_mde.cli import app
+from aquila_mde.errors import ExitCode
+from aquila_mde.settings import _VARIABLES, Settings
+from aquila_mde.streams.stream import load_streams
+from aquila_mde.streams.tree import PackageTree
+
+ROOT = PackageTree.default().root
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+OTHER_VARIABLES = {"AQUILA_CONFIG", "AQUILA_STATE", "AQUILA_LOG_LEVEL", "AQUILA_TENANT__API_URL"}
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row but the heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = {index - 1 for index, row in enumerate(cells) if set(row[0]) == {"-"}}
+    return [row for index, row in enumerate(cells) if index not in heads and set(row[0]) != {"-"}]
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if get_origin(kind) is dict:
+            found += setting_names(get_args(kind)[1], f"{prefix}{name}.<stream>.")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += setting_names(kind, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def test_the_settings_table_has_every_setting_and_its_variable() -> None:
+    variables = {".".join(path): name for name, path in _VARIABLES.items()}
+    variables |= {"state": "AQUILA_STATE", "log_level": "AQUILA_LOG_LEVEL"}
+    expected = {name: variables.get(name, "") for name in setting_names(Settings)}
+    table = {row[0].strip("`"): row[1].strip("`") for row in rows(section("Settings"))}
+    assert table == expected
+
+
+def test_every_variable_that_is_named_exists() -> None:
+    named = set(re.findall(r"\b(?:AQUILA|ES)_[A-Z_]+\b", README))
+    assert named == set(_VARIABLES) | OTHER_VARIABLES
+
+
+def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
+    table = {int(row[0]): row[1] for row in rows(section("Exit codes"))}
+    assert table == {int(code): code.name for code in ExitCode}
+
+
+def test_the_table_of_streams_is_what_the_streams_declare() -> None:
+    units = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+    expected = []
+    for stream in load_streams(PackageTree(ROOT)):
+        endpoint = stream.collect.endpoint
+        seconds = int(stream.collect.interval.total_seconds())
+        unit, letter = next((unit, letter) for unit, letter in units if seconds % unit == 0)
+        expected.append(
+            [
+                stream.name,
+                f"`{endpoint.path}`",
+                f"`{endpoint.permission}`",
+                f"{seconds // unit}{letter}",
+                f"`{stream.index('<namespace>')}`",
+            ]
+        )
+    assert rows(section("Streams")) == expected
+
+
+def test_the_table_of_commands_is_complete() -> None:
+    table = {row[0].strip("`").removeprefix("aquila-mde ") for row in rows(section("Commands"))}
+    assert table == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_and_each_of_its_options_explain_themselves(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert [option.name for option in command.params if not getattr(option, "help", None)] == []
+
+
+def test_every_option_that_is_named_exists() -> None:
+    options = {
+        text for command in COMMANDS.values() for option in command.params for text in option.opts
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    assert named <= options | {"--help", "--keep"}
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for file in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        named = set(re.findall(r"`make ([a-z-]+)", text))
+        named |= set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+        assert named <= targets, file
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
+def test_every_file_that_is_named_exists(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([A-Za-z][\w./]+)\)", text)
+    named = re.findall(r"`((?:src|tests|data_stream|pipelines)/[\w./]*)`", text)
+    made_by_reader = {"data_stream/recommendation/", "pipelines/recommendation.yml.j2"}
+    missing = [
+        path
+        for path in linked + named
+        if path not in made_by_reader and not Path(ROOT / path).exists()
+    ]
+    assert missing == []
