@@ -12,6 +12,7 @@ from aquila_mde import __version__
 from aquila_mde.cli import build, collect, demo, engine, install, run, simulate, status, uninstall
 from aquila_mde.cli._output import print_error, print_unexpected
 from aquila_mde.errors import AquilaError, ExitCode
+from aquila_mde.logs import configure_logging
 
 app = typer.Typer(
     name="aquila-mde",
@@ -42,6 +43,7 @@ def _common(
 
 def main() -> None:
     """Run the command that was typed and end the process with its exit code."""
+    configure_logging("info")  # until a command knows better
     try:
         app()
     except AquilaError as error:

@@ -80,10 +80,11 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "aquila_mde":
+        package = (error.name or "aquila_mde").partition(".")[0]
+        if package == "aquila_mde":
             raise
         raise MissingExtraError(
-            f"This command needs the package {error.name!r}, which is not installed.",
+            f"This command needs the package {package!r}, which is not installed.",
             hint=f"Install it with: pip install 'aquila-mde[{name}]'",
         ) from None
 

@@ -123,9 +123,9 @@ def _lines(tell: Callable[[str], None]) -> OnRecords:
 
 
 def print_document(document: Any) -> None:
-    """One document, in colour on a terminal."""
+    """One document, its fields in order; in colour on a terminal."""
     console = Console(file=sys.stdout)
     if console.is_terminal:
-        console.print_json(data=document)
+        console.print_json(data=document, sort_keys=True)
     else:
-        print_json(document)
+        say(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True))

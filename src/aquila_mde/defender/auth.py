@@ -8,7 +8,6 @@ from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msal
@@ -20,7 +19,7 @@ from aquila_mde.defender.clouds import Cloud
 from aquila_mde.defender.credential import Credential
 from aquila_mde.defender.errors import DefenderUnavailableError, SignInError
 from aquila_mde.defender.sign_in_codes import refusal
-from aquila_mde.defender.transport import HEADERS, timeouts, tls_context, unreachable
+from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
 
 __all__ = ["Credential", "Token", "TokenSource"]
 
@@ -53,7 +52,7 @@ class TokenSource:
         self._credential = credential
         self._cloud = cloud
         self._client_credential = credential.for_msal()
-        self._host = urlsplit(cloud.sign_in).netloc
+        self._host = host_of(cloud.sign_in)
         self._transport = _Transport(ca_file)
         self._application: Any = None
         self._http_cache: dict[str, Any] = {}
@@ -160,6 +159,13 @@ class _Transport:
         return self._ask("POST", url, options)
 
     def _ask(self, method: str, url: str, options: dict[str, Any]) -> httpx.Response:
+        form = options.get("data")
+        if isinstance(form, dict):
+            # msal makes the assertion as bytes, which httpx would write as Python does.
+            options["data"] = {
+                key: value.decode() if isinstance(value, bytes) else value
+                for key, value in form.items()
+            }
         headers = {**(options.pop("headers", None) or {}), **HEADERS}
         self.answer = httpx.request(method, url, headers=headers, **self._options, **options)
         return self.answer

@@ -25,7 +25,7 @@ from aquila_mde.defender.errors import (
 )
 from aquila_mde.defender.limits import Budget
 from aquila_mde.defender.times import Ticks, ticks_of_http_date
-from aquila_mde.defender.transport import HEADERS, timeouts, tls_context, unreachable
+from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
 from aquila_mde.errors import AquilaError, RetriableError
 
 _FIRST_WAIT = 1.0
@@ -137,7 +137,7 @@ class DefenderClient:
         No token is sent, and neither errors nor logs show the link. Raises
         :class:`FileUnavailableError`, also while the bytes are read.
         """
-        host = urlsplit(url).netloc
+        host = host_of(url)
         try:
             async with self._http.stream("GET", url, headers=_FILE_ENCODING) as response:
                 if response.status_code != 200:
@@ -156,8 +156,8 @@ class DefenderClient:
             url = path_or_link
         else:
             raise ForeignLinkError(
-                f"The answer names {urlsplit(path_or_link).netloc or 'no host'} for its next page, "
-                f"which is not a host of {urlsplit(self._cloud.api).netloc}; the token was not "
+                f"The answer names {host_of(path_or_link)} for its next page, "
+                f"which is not a host of {host_of(self._cloud.api)}; the token was not "
                 "sent there.",
                 hint="Check tenant.cloud and tenant.api_url.",
             )
@@ -188,7 +188,7 @@ class DefenderClient:
             return _answer(response, b"")
         if status == 200 and is_json(response):
             return _answer(response, response.content)
-        error = error_for(response, urlsplit(url).netloc)
+        error = error_for(response, host_of(url))
         if isinstance(error, DefenderUnavailableError):
             error.wait = _retry_after(response)
             if budget is not None and status == 429 and error.wait:
@@ -202,7 +202,7 @@ class DefenderClient:
             async with asyncio.timeout(self.retry.total_seconds):
                 return await self._http.get(url, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise unreachable(error, urlsplit(url).netloc) from None
+            raise unreachable(error, host_of(url)) from None
 
 
 def _answer(response: httpx.Response, body: bytes) -> Answer:

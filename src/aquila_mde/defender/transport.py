@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -50,7 +51,8 @@ def unreachable(error: Exception, host: str) -> DefenderUnavailableError:
     The text of ``error`` is used only where it is known to hold no URL: links carry signatures.
     """
     hint = f"Check that this machine reaches {host} (firewall, proxy: HTTPS_PROXY)."
-    for cause in _causes(error):
+    # In any other error, causes of these types are leftovers of how sockets are read.
+    for cause in _causes(error) if isinstance(error, httpx.ConnectError) else ():
         if isinstance(cause, ssl.SSLCertVerificationError):
             return DefenderUnavailableError(
                 f"The certificate of {host} is not trusted: {cause.verify_message}",
@@ -61,7 +63,7 @@ def unreachable(error: Exception, host: str) -> DefenderUnavailableError:
             )
         if isinstance(cause, ssl.SSLError):
             return DefenderUnavailableError(
-                f"{host} does not speak TLS as expected: {cause.reason or 'handshake failed'}",
+                f"{host} does not speak TLS as expected: {_reason(cause)}",
                 hint="Check the URL and the proxy in between.",
             )
         if isinstance(cause, socket.gaierror):
@@ -80,6 +82,19 @@ def unreachable(error: Exception, host: str) -> DefenderUnavailableError:
     else:
         text = f"The connection to {host} broke off"
     return DefenderUnavailableError(text, hint=hint)
+
+
+def host_of(url: str) -> str:
+    """Host and port of ``url``, or what to call them where it is none."""
+    try:
+        return urlsplit(url).netloc or "no host"
+    except ValueError:
+        return "no host"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    # Only errors that OpenSSL itself has raised have one.
+    return getattr(error, "reason", None) or "handshake failed"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

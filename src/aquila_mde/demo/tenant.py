@@ -66,6 +66,7 @@ class TenantProcess:
             start_new_session=True,  # Ctrl-C is for us; we end the tenant
         )
         self._output = cast("IO[bytes]", self._process.stdout)
+        self._drain = threading.Thread(target=_drain, args=(self._output,), daemon=True)
         self._ca_file = ""
         self.url = ""
         self.settings: dict[str, Any] = {}
@@ -77,7 +78,7 @@ class TenantProcess:
         if answer is None:
             raise self._failure()
         # Whatever else it prints must not fill the pipe, or it would stop.
-        threading.Thread(target=_drain, args=(self._output,), daemon=True).start()
+        self._drain.start()
         self.url = answer["url"]
         self.settings = answer["settings"]["tenant"]
         self._ca_file = answer["ca_file"]
@@ -100,6 +101,10 @@ class TenantProcess:
             self._process.wait(_STOP_SECONDS)
         self._process.kill()
         self._process.wait()
+        if self._drain.ident is None:
+            self._output.close()
+        else:
+            self._drain.join()
         self._complaints.close()
 
     def _client(self) -> httpx.Client:

@@ -245,11 +245,12 @@ class BulkSink:
         """What to send instead of a body that is too large."""
         if error.status != 413:
             raise error
-        if len(part.places) > 1:
+        places = [place for place in part.places if outcomes[place] is None]
+        if len(places) > 1:
             self._max_bytes = max(min(self._max_bytes, part.size // 2), _SMALLEST_BODY)
             _log.warning("Bulk body is too large, sending smaller ones", bytes=self._max_bytes)
-            return _halved(part.places, part.size)
-        place = part.places[0]
+            return _halved(places, part.size)
+        place = places[0]
         outcomes[place] = Outcome(
             items[place].id, Result.DEAD, None, 413, "request_too_large", error.message
         )

@@ -103,14 +103,15 @@ def from_transport(error: TransportError, place: Place) -> AquilaError:
     untrusted = _first(causes, ssl.SSLCertVerificationError)
     if untrusted is not None:
         return EngineAccessError(
-            f"The certificate of {host} is not accepted: {untrusted.verify_message}",
+            f"The certificate of {host} is not accepted: "
+            f"{getattr(untrusted, 'verify_message', None) or untrusted}",
             hint="Give the certificate of the authority that signed it as elasticsearch.ca_file "
             "(ES_CA_FILE), and check that the URL has the name the certificate was made for.",
         )
     tls = _first(causes, ssl.SSLError)
     if tls is not None:
         return EngineAccessError(
-            f"No TLS connection to {host}: {tls.reason or tls}",
+            f"No TLS connection to {host}: {getattr(tls, 'reason', None) or tls}",
             hint="If the engine listens without TLS, the URL (ES_URL) must begin with http://.",
         )
     if _first(causes, aiohttp.ClientConnectorDNSError) or _first(causes, socket.gaierror):
@@ -238,7 +239,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _first(causes: list[BaseException], kind: type[Cause]) -> Cause | None:
-    return next((cause for cause in causes if isinstance(cause, kind)), None)
+    """The first of ``kind``, one of the standard library's before aiohttp's half-filled double."""
+    found = [cause for cause in causes if isinstance(cause, kind)]
+    found.sort(key=lambda cause: isinstance(cause, aiohttp.ClientError))
+    return found[0] if found else None
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -18,7 +18,7 @@ from aquila_mde.simulator.clock import parse_time
 from aquila_mde.simulator.odata import Kind, Predicate
 
 _EMPTY_LIST = msgspec.Raw(b"[]")
-_SHARDS = 16
+_SHARDS = 256
 
 
 @dataclass(frozen=True)

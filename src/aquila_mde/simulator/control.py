@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aquila_mde.simulator.api import Api
@@ -74,7 +75,16 @@ class Control:
 
         ``visible_after`` keeps them back for so long: rows that come late.
         """
-        return self._add(self._tenant.alerts, self._tenant.new_alert, overrides, visible_after)
+        with self._tenant.lock:
+            self._tenant.settle()
+            at = self._tenant.clock.now() + duration(visible_after or timedelta(0))
+            ids = []
+            for values in overrides:
+                alert = self._tenant.new_alert() | dict(values)
+                ids.append(str(alert["id"]))
+                self._tenant.schedule(at, partial(self._tenant.show_alert, alert))
+            self._tenant.settle()
+            return ids
 
     def add_machines(self, overrides: Iterable[Values]) -> list[str]:
         """Add a machine for each of the given properties. Their ids."""
@@ -154,7 +164,10 @@ class Control:
             self._tenant.settle()
             source = self._source(stream)
             if isinstance(source, VulnerabilityExport):
-                return next(row for row in source.rows() if row.get("id") == key)
+                found = next((row for row in source.rows() if row.get("id") == key), None)
+                if found is None:
+                    raise KeyError(f"no row {key} in the export")
+                return found
             return self._record(source, key).values()
 
     def poison(self, key: str) -> None:
@@ -302,20 +315,12 @@ class Control:
     def _add(
         self,
         collection: Collection,
-        make: Any,
+        make: Callable[[], dict[str, Any]],
         overrides: Iterable[Values],
-        visible_after: timedelta | None = None,
     ) -> list[str]:
         with self._tenant.lock:
             self._tenant.settle()
-            made: list[dict[str, Any]] = [make() | dict(values) for values in overrides]
-            if visible_after is None:
-                for values in made:
-                    collection.put(values)
-            else:
-                at = self._tenant.clock.now() + duration(visible_after)
-                self._tenant.schedule(at, lambda: _put_all(collection, made))
-            return [str(values["id"]) for values in made]
+            return [collection.put(make() | dict(values)).id for values in overrides]
 
     def _new_row(self) -> dict[str, Any]:
         self._added += 1
@@ -345,8 +350,3 @@ class Control:
             "recommendedSecurityUpdate": guid_of(rng)[:8],
             "securityUpdateAvailable": True,
         }
-
-
-def _put_all(collection: Collection, records: Sequence[Values]) -> None:
-    for values in records:
-        collection.put(values)

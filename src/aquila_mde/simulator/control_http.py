@@ -109,7 +109,7 @@ async def _run(method: Callable[..., Any], **arguments: Any) -> Response:
     try:
         # In a thread: some of these take long, and the tenant goes on answering.
         return _answer(await asyncio.to_thread(method, **arguments))
-    except (KeyError, StopIteration) as error:
+    except KeyError as error:
         return _answer({"error": f"not found: {error}"}, 404)
     except (TypeError, ValueError) as error:
         return _answer({"error": str(error)}, 400)

@@ -218,7 +218,7 @@ class VulnerabilityExport:
 
     def _names(self, snapshot: Snapshot) -> list[str]:
         made = to_datetime(snapshot.generated)
-        guid = guid_of(random_of(self._seed, "identity", snapshot.generated))
+        guid = guid_of(random_of(self._seed, "identity", snapshot.generated // SECOND))
         folder = (
             f"/tvm-export/{made:%Y-%m-%d}/{made:%H%M%S}/{self._label}/json/OrgId={self._tenant_id}"
         )

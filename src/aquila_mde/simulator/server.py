@@ -6,12 +6,13 @@ import asyncio
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,28 +76,29 @@ class SimulatorServer:
         port: int = 0,
     ) -> None:
         streams = load_streams(tree or PackageTree.default())
-        self._folder = tempfile.TemporaryDirectory(prefix="aquila-simulator-")
-        folder = Path(self._folder.name)
         clock = Clock(now, running=running)
-        tenant = Tenant(
-            machines=machines,
-            alerts=alerts,
-            actions=actions,
-            vulnerabilities=vulnerabilities,
-            seed=seed,
-            activity=activity,
-            rows_per_file=rows_per_file,
-            clock=clock,
-            quirks=quirks,
-            folder=folder,
-        )
-        served = endpoints(streams, extra or {}, tenant, folder)
-        granted = roles if roles is not None else {e.permission for e in served.values()}
-        sign_in = SignIn(tenant.tenant_id, tenant.client_id, seed, clock, granted)
-        quotas = Quotas(clock.elapsed, quota_scale)
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(TemporaryDirectory(prefix="aquila-simulator-")))
+            tenant = Tenant(
+                machines=machines,
+                alerts=alerts,
+                actions=actions,
+                vulnerabilities=vulnerabilities,
+                seed=seed,
+                activity=activity,
+                rows_per_file=rows_per_file,
+                clock=clock,
+                quirks=quirks,
+                folder=folder,
+            )
+            served = endpoints(streams, extra or {}, tenant, folder)
+            granted = roles if roles is not None else {e.permission for e in served.values()}
+            sign_in = SignIn(tenant.tenant_id, tenant.client_id, seed, clock, granted)
+            quotas = Quotas(clock.elapsed, quota_scale)
+            listening = opened.enter_context(socket.create_server((_ADDRESS, port)))
+            port = listening.getsockname()[1]
+            self._opened = opened.pop_all()
 
-        self._socket = socket.create_server((_ADDRESS, port))
-        port = self._socket.getsockname()[1]
         self.url = f"https://{_ADDRESS}:{port}"
         """The sign-in service and the API."""
         sign_in.resources.add(self.url)
@@ -115,13 +117,14 @@ class SimulatorServer:
         """Moves the clock, changes records, breaks things, tells the truth."""
         self.tenant_id, self.client_id = tenant.tenant_id, tenant.client_id
         self.client_secret, self.secret_id = sign_in.secret, sign_in.secret_id
+        self._folder = folder
         self.ca_file = folder / "ca.pem"
         """The certificate to trust."""
         routes = [*control_routes(self.control), *api.routes()]
         frontend = Frontend(Starlette(routes=routes), clock, player, requests)
         self._server = _Server(_config(frontend, folder, self.ca_file))
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="simulator", daemon=True
+            target=self._server.run, args=([listening],), name="simulator", daemon=True
         )
         self._thread.start()
         self._server.ready.wait()
@@ -150,7 +153,7 @@ class SimulatorServer:
         certificate = _self_signed(key, datetime.now(UTC) + valid_for)
         pem = certificate.public_bytes(serialization.Encoding.PEM)
         self.control.register_certificate(pem)
-        file = Path(self._folder.name) / f"certificate-{certificate.serial_number}.pem"
+        file = self._folder / f"certificate-{certificate.serial_number}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -161,10 +164,9 @@ class SimulatorServer:
 
     def close(self) -> None:
         """Stop answering and remove what was written."""
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join()
-        self._socket.close()
-        self._folder.cleanup()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -223,13 +225,23 @@ def serve(options: SimulateOptions) -> None:
 
 
 class _Server(uvicorn.Server):
+    """Stops when it is told to, and not at the next tick."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
 
+    def stop(self) -> None:
+        """May be called from any thread, once ``ready`` is set."""
+        self._loop.call_soon_threadsafe(self._told.set)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        await self._told.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Clients that keep a connection open are not waited for.

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -75,7 +76,7 @@ class SignIn:
         self.resources = {RESOURCE}
         self._clock = clock
         self._lock = threading.Lock()
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _signing_key()
         self._key_id = guid_of(rng)
         self._tokens: dict[str, Claims] = {}
 
@@ -304,6 +305,12 @@ class SignIn:
             token = jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": self._key_id})
             self._tokens[token] = claims
         return token
+
+
+@cache
+def _signing_key() -> rsa.RSAPrivateKey:
+    # One for all tenants of the process: making it is most of the time a small one takes to start.
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def read_certificate(pem: bytes) -> Certificate:

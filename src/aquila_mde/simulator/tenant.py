@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from aquila_mde.simulator.catalogue import Catalogue, Family
-from aquila_mde.simulator.clock import DAY, MINUTE, Clock, duration, format_time, parse_time
+from aquila_mde.simulator.clock import DAY, MINUTE, SECOND, Clock, duration, format_time, parse_time
 from aquila_mde.simulator.collection import (
     ACTIONS,
     ALERTS,
@@ -150,7 +150,8 @@ class Tenant:
     def regenerate_export(self) -> None:
         """Rebuild the export now, which the service does only every six hours."""
         self._age += 1
-        self._snapshot(self.clock.now())
+        # Two rebuilds in the same second are told apart all the same.
+        self._snapshot(max(self.clock.now(), self.export.current.generated + SECOND))
 
     def new_machine(self) -> dict[str, Any]:
         """A machine that was not there before; it is not added."""
@@ -175,6 +176,15 @@ class Tenant:
         values = self._values(self.alerts, key)
         rng = random_of(self.seed, "update", at ^ len(values["comments"] or ()))
         return values | update(rng, values, at, self._family(values))
+
+    def show_alert(self, values: Mapping[str, Any]) -> None:
+        """Let a version of an alert become visible, unless a newer one is already."""
+        held = self.alerts.get(values["id"])
+        if held is None:
+            self._recent.append(values["id"])
+        elif held.columns["lastUpdateTime"] >= parse_time(values["lastUpdateTime"]):
+            return
+        self.alerts.put(values)
 
     def _values(self, collection: Collection, key: str) -> dict[str, Any]:
         record = collection.get(key)
@@ -220,18 +230,9 @@ class Tenant:
             longest = max(MINUTE, duration(self.quirks.late_by))
             visible += rng.randrange(MINUTE // 2, longest)
         if visible <= until:
-            self._put_alert(values)
+            self.show_alert(values)
         else:
-            self.schedule(visible, lambda: self._put_alert(values))
-
-    def _put_alert(self, values: dict[str, Any]) -> None:
-        held = self.alerts.get(values["id"])
-        if held is None:
-            self._recent.append(values["id"])
-        elif held.columns["lastUpdateTime"] >= parse_time(values["lastUpdateTime"]):
-            # A late version is not shown once a newer one is.
-            return
-        self.alerts.put(values)
+            self.schedule(visible, lambda: self.show_alert(values))
 
     def _new_action(self, index: int, created: int) -> None:
         device = random_of(self.seed, "place", index).choice(self._devices or [_NOWHERE])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trustme
 import uvicorn
-from tests.unit.defender.scripted_microsoft import Microsoft, make_client
 from starlette.requests import Request
+from tests.unit.defender.scripted_microsoft import Connect, Microsoft, make_client
 
 from aquila_mde.defender.client import DefenderClient
 
@@ -40,7 +40,7 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Microsoft]:
         await (await microsoft.answer(request))(scope, receive, send)
 
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, lifespan="off", ws="none", log_level="critical",
+        app, host="127.0.0.1", port=0, lifespan="off", ws="none", log_level="error",
         ssl_certfile=str(pem), timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)
@@ -63,7 +63,20 @@ def microsoft(loopback: Microsoft) -> Microsoft:
 
 
 @pytest.fixture
-async def client(microsoft: Microsoft) -> AsyncIterator[DefenderClient]:
-    made = make_client(microsoft)
-    yield made
-    await made.aclose()
+async def connect(microsoft: Microsoft) -> AsyncIterator[Connect]:
+    """Makes clients of the server, which are closed at the end of the test."""
+    made: list[DefenderClient] = []
+
+    def make(**options: Any) -> DefenderClient:
+        made.append(make_client(microsoft, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(connect: Connect) -> DefenderClient:
+    """A client that never waits."""
+    return connect()

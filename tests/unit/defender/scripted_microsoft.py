@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jwt
 from cryptography import x509
@@ -27,6 +28,7 @@ SECRET = "a~very.secret_value"
 _SIGNING_KEY = "k" * 32
 
 Route = Callable[[Request], Any]
+Connect = Callable[..., DefenderClient]
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Microsoft:
         if path == f"/{TENANT}/v2.0/.well-known/openid-configuration":
             return self._discovery(request) if self.discovery is None else self.discovery(request)
         if path == f"/{TENANT}/oauth2/v2.0/token":
-            form = {key: str(value) for key, value in (await request.form()).items()}
+            form = dict(parse_qsl((await request.body()).decode()))
             self.token_calls.append(form)
             return self._token(form) if self.sign_in is None else self.sign_in(request)
         self.calls.append(request)
@@ -103,7 +105,11 @@ class Microsoft:
                 return refused
         elif form.get("client_secret") != SECRET:
             return aadsts(7000215, "Invalid client secret provided.")
-        claims = {"roles": self.roles, "exp": int(time.time()) + self.lifetime, "jti": str(uuid.uuid4())}
+        claims = {
+            "roles": self.roles,
+            "exp": int(time.time()) + self.lifetime,
+            "jti": str(uuid.uuid4()),
+        }
         token = jwt.encode(claims, _SIGNING_KEY, algorithm="HS256")
         self.tokens.add(token)
         return JSONResponse(

@@ -39,7 +39,9 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_ticks(text)
 
 
-@given(st.integers(parse_ticks("0001-01-01T00:00:00Z"), parse_ticks("9999-12-31T23:59:59.9999999Z")))
+@given(
+    st.integers(parse_ticks("0001-01-01T00:00:00Z"), parse_ticks("9999-12-31T23:59:59.9999999Z"))
+)
 def test_a_time_survives_being_written_and_read(ticks: int) -> None:
     text = format_ticks(ticks)
     assert len(text) == len("2026-01-01T00:00:00.1234567Z")
