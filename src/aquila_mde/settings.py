@@ -219,7 +219,8 @@ def _explain(item: Any, source: YamlSource | None) -> str:
     variable = next((v for v, path in _VARIABLES.items() if path == location[:2]), None)
     if variable is None and len(location) == 1 and location[0] in ("state", "log_level"):
         variable = f"AQUILA_{str(location[0]).upper()}"
-    problem = str(item["msg"]).removeprefix("Value error, ").lower()
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    problem = problem[:1].lower() + problem[1:]
     if item["type"] == "missing":
         problem = "is missing"
     elif item["type"] == "extra_forbidden":

@@ -19,7 +19,10 @@ from aquila_mde.streams.tree import PackageTree
 ROOT = PackageTree.default().root
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-OTHER_VARIABLES = {"AQUILA_CONFIG", "AQUILA_STATE", "AQUILA_LOG_LEVEL", "AQUILA_TENANT__API_URL"}
+OTHER_VARIABLES = {
+    *("AQUILA_CONFIG", "AQUILA_STATE", "AQUILA_LOG_LEVEL", "AQUILA_TENANT__API_URL"),
+    "AQUILA_CACHE",
+}
 
 
 def section(title: str) -> str:
@@ -58,6 +61,15 @@ def test_the_settings_table_has_every_setting_and_its_variable() -> None:
 def test_every_variable_that_is_named_exists() -> None:
     named = set(re.findall(r"\b(?:AQUILA|ES)_[A-Z_]+\b", README))
     assert named == set(_VARIABLES) | OTHER_VARIABLES
+
+
+def test_every_variable_of_the_program_and_of_the_tests_is_documented() -> None:
+    described = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    pattern = re.compile(r"[\"'](AQUILA_[A-Z][A-Z_]*[A-Z])[\"']")
+    for folder in ("src", "tests"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for name in pattern.findall(file.read_text(encoding="utf-8")):
+                assert f"`{name}`" in described, f"{name} of {file.name}"
 
 
 def test_the_table_of_exit_codes_is_that_of_the_program() -> None:

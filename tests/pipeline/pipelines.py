@@ -42,7 +42,7 @@ class Pipelines:
             answer = self._http.put(
                 f"/_ingest/pipeline/{name}", json=pipeline or built_pipeline(stream)
             )
-            assert answer.status_code == 200, answer.text
+            assert answer.status_code == 200, _refusal(answer)
             self._put.add(name)
         return name
 
@@ -64,6 +64,13 @@ class Pipelines:
         for name in self._put:
             self._http.delete(f"/_ingest/pipeline/{name}").raise_for_status()
         self._http.close()
+
+
+def _refusal(answer: httpx.Response) -> str:
+    """What the engine says, without the whole script."""
+    error = answer.json()["error"]
+    cause = error["root_cause"][0]
+    return f"{cause.get('reason')} {cause.get('script_stack')} {error.get('caused_by')}"
 
 
 def document(

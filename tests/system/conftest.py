@@ -16,7 +16,12 @@ from aquila_mde.collect.runner import Collector, StreamReport
 from aquila_mde.demo.comparison import Comparison, compare
 from aquila_mde.elastic.assets import install
 from aquila_mde.elastic.client import Engine
-from aquila_mde.settings import ElasticsearchSettings, Settings, load_settings
+from aquila_mde.settings import (
+    ElasticsearchSettings,
+    Settings,
+    TenantSettings,
+    load_settings,
+)
 from aquila_mde.simulator.server import SimulatorServer
 from aquila_mde.streams.tree import PackageTree
 
@@ -48,7 +53,7 @@ class Job:
         """A settings file; ``changes`` replace whole sections or keys of the tenant."""
         values = self.values()
         for key, value in changes.items():
-            section = values["tenant"] if key in values["tenant"] else values
+            section = values["tenant"] if key in TenantSettings.model_fields else values
             section[key] = value
         file = self.folder / "settings.yml"
         file.write_text(yaml.safe_dump(values))

@@ -12,12 +12,12 @@ from aquila_mde.build.library import Library
 from aquila_mde.build.plan import conversion_of
 from aquila_mde.streams.mapping_spec import MappingSpec, Row, snake_case
 
-_HEAD = "# Built from data_stream/{stream}/mapping.yml; run `aquila-mde build` after a change there.\n"
+_HEAD = (
+    "# Built from data_stream/{stream}/mapping.yml; run `aquila-mde build` after a change there.\n"
+)
 
 
-def render_fields(
-    stream: str, spec: MappingSpec, library: Library, module: str
-) -> dict[str, str]:
+def render_fields(stream: str, spec: MappingSpec, library: Library, module: str) -> dict[str, str]:
     """``base-fields.yml``, ``ecs.yml`` and ``fields.yml`` by name."""
     parts = {
         "base-fields.yml": _base(stream, library, module),
@@ -28,7 +28,11 @@ def render_fields(
 
 
 def _base(stream: str, library: Library, module: str) -> list[dict[str, Any]]:
-    fixed = {"event.module": module, "event.dataset": f"{module}.{stream}"}
+    fixed = {
+        "event.module": module,
+        "event.dataset": f"{module}.{stream}",
+        "observer.vendor": "Microsoft",
+    }
     return [
         {
             "name": name,
@@ -73,28 +77,23 @@ def _ecs_field(name: str, sources: list[str]) -> dict[str, Any]:
 
 def _targets(spec: MappingSpec, library: Library) -> Iterator[tuple[str, str]]:
     """Every ECS field that the mapping fills, with what it is filled from."""
-    transforms = library.transforms
     for place, row in spec.walk():
-        source = place[-1]
-        for target in row.to:
-            if not target.startswith("~"):
-                yield target, source
-        if row.block:
-            for target in transforms.blocks[row.block].writes:
-                if not target.startswith("~"):
-                    yield target, source
-        elif row.table:
-            for target in library.tables[row.table].columns:
-                yield target, source
+        for target in _filled(row, library):
+            yield target, place[-1]
     for rule in spec.rules:
-        for target in transforms.rules[rule.rule].writes:
-            if not target.startswith("~"):
-                yield target, rule.about
+        for target in library.transforms.rules[rule.rule].writes:
+            yield target, rule.about
     for geo in spec.geo:
         for name in library.common.geo:
             yield f"{geo.to}.{name}", geo.about
-    if spec.portal:
-        yield "event.url", spec.portal.id
+
+
+def _filled(row: Row, library: Library) -> Iterator[str]:
+    yield from (target for target in row.to if not target.startswith("~"))
+    if row.block:
+        yield from library.transforms.blocks[row.block].writes
+    elif row.table:
+        yield from library.tables[row.table].columns
 
 
 def _own(stream: str, spec: MappingSpec, library: Library) -> list[dict[str, Any]]:
@@ -115,7 +114,11 @@ def _own(stream: str, spec: MappingSpec, library: Library) -> list[dict[str, Any
             network = f"{prefix}.{geo.network}"
             made.append(_field(f"{network}.number", "long", f"The network of {geo.about}."))
             made.append(
-                _field(f"{network}.organization.name", "keyword", f"Who runs the network of {geo.about}.")
+                _field(
+                    f"{network}.organization.name",
+                    "keyword",
+                    f"Who runs the network of {geo.about}.",
+                )
             )
     for name, one in library.common.own.items():
         made.append(_field(f"{prefix}.{name}", one.type, one.about))
@@ -145,9 +148,7 @@ def _rows(
 
 
 def _nested(row: Row, library: Library) -> dict[str, Any]:
-    below = [
-        {"name": name, **one} for name, one in _rows(row.list or {}, (), library, joined=True)
-    ]
+    below = [{"name": name, **one} for name, one in _rows(row.list or {}, (), library, joined=True)]
     below += [_field(name, one.type, one.about) for name, one in row.own.items()]
     if row.extra:
         below += [_field(name, one.type, one.about) for name, one in library.common.own.items()]

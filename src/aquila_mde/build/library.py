@@ -37,6 +37,8 @@ class StepKind(Declared):
 
     function: str
     argument: Literal["number", "words", "table", "text"] | None = None
+    type: FieldType | None = None
+    """What it gives, where that is not what it was given."""
     about: str
 
 
@@ -44,6 +46,8 @@ class FunctionKind(Declared):
     """A function that fills several fields; ``~name`` is a field of the stream itself."""
 
     function: str
+    takes: str = "text"
+    """The conversion of a block's value, where the row names none and keeps nothing."""
     needs: tuple[Need, ...] = ()
     writes: tuple[str, ...] = ()
     about: str
@@ -56,7 +60,7 @@ class Transforms(Declared):
     by_type: dict[FieldType, str]
     steps: dict[str, StepKind]
     blocks: dict[str, FunctionKind]
-    items: dict[str, FunctionKind] = {}
+    items: dict[str, FunctionKind] = Field(default_factory=dict)
     rules: dict[str, FunctionKind]
 
 

@@ -60,5 +60,10 @@ _Flow.add_representer(list, _Flow.represent_list)
 
 def _to_yaml(value: Any) -> str:
     return yaml.dump(
-        value, Dumper=_Flow, sort_keys=False, default_flow_style=False, width=1000, allow_unicode=True
+        value,
+        Dumper=_Flow,
+        sort_keys=False,
+        default_flow_style=False,
+        width=1000,
+        allow_unicode=True,
     ).rstrip()

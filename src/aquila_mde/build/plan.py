@@ -138,9 +138,7 @@ class _Planner:
     def sections(
         self, function: str, rows: dict[str, Row], under: tuple[str, ...], *, joined: bool = False
     ) -> tuple[SectionPlan, ...]:
-        plans = [
-            self.row(name, row, under, function, joined=joined) for name, row in rows.items()
-        ]
+        plans = [self.row(name, row, under, function, joined=joined) for name, row in rows.items()]
         parts = [
             tuple(plans[start : start + _ROWS_PER_FUNCTION])
             for start in range(0, len(plans), _ROWS_PER_FUNCTION)
@@ -273,11 +271,13 @@ def conversion_of(row: Row, library: Library) -> str:
     """The name of the conversion of a row: what it says, or what its types ask for."""
     if row.conversion:
         return row.conversion
-    wanted = list(_types(row, library))
-    return library.transforms.by_type.get(wanted[0], "text") if wanted else "text"
+    wanted = next(_types(row), None)
+    if wanted is not None:
+        return library.transforms.by_type.get(wanted, "text")
+    return library.transforms.blocks[row.block].takes if row.block else "text"
 
 
-def _types(row: Row, library: Library) -> Iterator[Any]:
+def _types(row: Row) -> Iterator[Any]:
     if row.keep:
         yield row.keep
     for target, steps in row.to.items():

@@ -41,6 +41,18 @@ CREATE TABLE content (
     scope INTEGER NOT NULL, entity TEXT NOT NULL, digest BLOB NOT NULL, renewal TEXT NOT NULL,
     PRIMARY KEY (scope, entity)
 ) WITHOUT ROWID;
+CREATE TABLE joined (
+    scope INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    digest BLOB NOT NULL, PRIMARY KEY (scope, name, key)
+) WITHOUT ROWID;
+CREATE TABLE join_cursor (
+    scope INTEGER NOT NULL, name TEXT NOT NULL, cursor INTEGER, read_at INTEGER NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+CREATE TABLE waiting (
+    scope INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL,
+    document BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (scope, name, key, id)
+) WITHOUT ROWID;
 CREATE TABLE still_open (
     scope INTEGER NOT NULL, entity TEXT NOT NULL, time INTEGER NOT NULL,
     PRIMARY KEY (scope, entity)
@@ -71,12 +83,23 @@ class ExportMark:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A document that was sent without the partner ``key`` of its join ``name``."""
+
+    name: str
+    key: str
+    document_id: str
+    document: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """What the answer for one batch of records changes."""
 
     delivered: list[tuple[str, Ticks]] = field(default_factory=list)
     content: list[tuple[str, bytes, str]] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
     opened: list[tuple[str, Ticks]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     created: int = 0
@@ -166,65 +189,66 @@ class StreamStore:
     """The part of the state that belongs to one stream of one tenant."""
 
     def __init__(self, state: State, scope: int) -> None:
-        self._state = state
-        self._database = state._database
-        self._scope = scope
+        self.scope = scope
+        self.change = state._change
+        """One transaction; a failure of the file becomes a :class:`StateError`."""
+        self.database = state._database
 
     def read(self) -> StreamState:
         """Cursor, times and counts."""
-        row = self._database.execute(
+        row = self.database.execute(
             "SELECT cursor, cursor_field, last_pass, last_sweep, last_error, delivered, dead "
             "FROM scope WHERE id = ?",
-            (self._scope,),
+            (self.scope,),
         ).fetchone()
         return StreamState(*row)
 
     def use_field(self, name: str) -> None:
         """Follow another property from now on; the cursor of the old one means nothing to it."""
-        with self._state._change() as database:
+        with self.change() as database:
             database.execute(
                 "UPDATE scope SET cursor_field = ?, cursor = NULL, last_sweep = NULL WHERE id = ?",
-                (name, self._scope),
+                (name, self.scope),
             )
-            database.execute("DELETE FROM pass WHERE scope = ?", (self._scope,))
+            database.execute("DELETE FROM pass WHERE scope = ?", (self.scope,))
 
     def begin(self, *, started: Ticks, since: Ticks | None, sweep: bool) -> Pass:
         """The pass that was left unfinished, or a new one. Saved before anything is sent."""
-        row = self._database.execute(
-            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self._scope,)
+        row = self.database.execute(
+            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self.scope,)
         ).fetchone()
         if row:
             return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True)
-        with self._state._change() as database:
+        with self.change() as database:
             database.execute(
                 "INSERT INTO pass (scope, started, since, sweep) VALUES (?, ?, ?, ?)",
-                (self._scope, started, since, sweep),
+                (self.scope, started, since, sweep),
             )
         return Pass(started, since, None, sweep)
 
     def finish(self, done: Pass, *, now: Ticks, keep_since: Ticks | None) -> None:
         """The pass is over; ids of records older than ``keep_since`` are forgotten."""
-        with self._state._change() as database:
-            database.execute("DELETE FROM pass WHERE scope = ?", (self._scope,))
+        with self.change() as database:
+            database.execute("DELETE FROM pass WHERE scope = ?", (self.scope,))
             database.execute(
-                "UPDATE scope SET last_pass = ?, last_error = NULL WHERE id = ?", (now, self._scope)
+                "UPDATE scope SET last_pass = ?, last_error = NULL WHERE id = ?", (now, self.scope)
             )
             if done.sweep:
-                database.execute("UPDATE scope SET last_sweep = ? WHERE id = ?", (now, self._scope))
+                database.execute("UPDATE scope SET last_sweep = ? WHERE id = ?", (now, self.scope))
             if keep_since is not None:
                 database.execute(
-                    "DELETE FROM delivered WHERE scope = ? AND time < ?", (self._scope, keep_since)
+                    "DELETE FROM delivered WHERE scope = ? AND time < ?", (self.scope, keep_since)
                 )
 
     def fail(self, message: str) -> None:
         """Remember why the last pass ended early."""
-        with self._state._change() as database:
-            database.execute("UPDATE scope SET last_error = ? WHERE id = ?", (message, self._scope))
+        with self.change() as database:
+            database.execute("UPDATE scope SET last_error = ? WHERE id = ?", (message, self.scope))
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: Batch, *, now: Ticks = 0) -> None:
         """Write down what the engine has answered, all of it or nothing."""
-        scope = self._scope
-        with self._state._change() as database:
+        scope = self.scope
+        with self.change() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO delivered (scope, id, time) VALUES (?, ?, ?)",
                 [(scope, *row) for row in batch.delivered],
@@ -233,6 +257,11 @@ class StreamStore:
                 "INSERT OR REPLACE INTO content (scope, entity, digest, renewal) "
                 "VALUES (?, ?, ?, ?)",
                 [(scope, *row) for row in batch.content],
+            )
+            database.executemany(
+                "INSERT OR IGNORE INTO waiting (scope, name, key, id, document, since) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [(scope, w.name, w.key, w.document_id, w.document, now) for w in batch.waiting],
             )
             database.executemany(
                 "INSERT OR REPLACE INTO still_open (scope, entity, time) VALUES (?, ?, ?)",
@@ -273,16 +302,16 @@ class StreamStore:
 
     def oldest_open(self, not_before: Ticks) -> Ticks | None:
         """The time of the oldest record since ``not_before`` that may still change."""
-        row = self._database.execute(
+        row = self.database.execute(
             "SELECT min(time) FROM still_open WHERE scope = ? AND time >= ?",
-            (self._scope, not_before),
+            (self.scope, not_before),
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
     def export_mark(self) -> ExportMark | None:
         """How far the newest export was delivered."""
-        row = self._database.execute(
-            "SELECT generated, file, line FROM export WHERE scope = ?", (self._scope,)
+        row = self.database.execute(
+            "SELECT generated, file, line FROM export WHERE scope = ?", (self.scope,)
         ).fetchone()
         return ExportMark(*row) if row else None
 
@@ -291,8 +320,8 @@ class StreamStore:
         for start in range(0, len(wanted), _LOOK_UP):
             part = wanted[start : start + _LOOK_UP]
             marks = ",".join("?" * len(part))
-            yield from self._database.execute(
-                f"{head} IN ({marks}) AND scope = ?", (*part, self._scope)
+            yield from self.database.execute(
+                f"{head} IN ({marks}) AND scope = ?", (*part, self.scope)
             )
 
 

@@ -74,6 +74,8 @@ class DefenderClient:
         self.retry = retry or RetryPolicy()
         self._budgets: dict[str, Budget] = {}
         self._calls: Counter[str] = Counter()
+        self.whole_answers: dict[str, int] = {}
+        """For each collection, the most rows that an answer held which was surely not cut."""
         self._http = httpx.AsyncClient(
             verify=tls_context(ca_file), timeout=timeouts(), headers=HEADERS
         )

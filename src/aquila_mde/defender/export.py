@@ -117,7 +117,7 @@ async def read_export(
             )
             if failures > 1 and client.retry.wait:
                 # A new link that is dead as well: the storage needs time, not calls.
-                await asyncio.sleep(min(2.0**failures, client.retry.longest_wait))
+                await _pause(min(2.0**failures, client.retry.longest_wait))
             fresh = await _ask(client, path, sas_hours, stream)
             if fresh.generated != snapshot.generated or fresh.names != snapshot.names:
                 if handed_out:
@@ -131,6 +131,7 @@ async def read_export(
             snapshot = fresh
 
 
+_pause = asyncio.sleep
 _HINT = "The next pass goes on at the line where this one stopped."
 
 

@@ -23,9 +23,11 @@ from aquila_mde.defender.errors import (
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 
 _ROUND = 100
-"""Limits that a service sets by itself are multiples of this."""
+"""Limits that a service sets are likely to be multiples of this."""
 _AIM = 0.7
 """How full a page should be: fuller ones come back cut too often."""
+_OFF_ROUND = 7
+"""Rows less than aimed at: evenly spread ones would make round numbers, which look like limits."""
 _GROWTH = 4
 _FEW = 0.05
 """Below this part of a page the number of rows says nothing about those that follow."""
@@ -60,7 +62,8 @@ class Page:
     """With this page delivered, so is every record of the stretch whose time is before this.
 
     ``None``: not yet known, more pages of the same time follow. For the page that ends a reading
-    without an upper bound it is the service's own time.
+    without an upper bound it is the service's own time or, where it does not say it, the newest
+    time among the records.
     """
     server_time: Ticks | None
 
@@ -75,12 +78,6 @@ class _Rows:
     records: list[msgspec.Raw]
     next_link: str | None
     server_time: Ticks | None
-
-    def may_be_cut(self, asked: int) -> bool:
-        """Whether the service may hold more rows than it gave."""
-        count = len(self.records)
-        cut_silently = count > 0 and count % _ROUND == 0
-        return count >= asked or self.next_link is not None or cut_silently
 
 
 class _Reader:
@@ -107,6 +104,34 @@ class _Reader:
     async def follow(self, link: str) -> _Rows:
         """The rows behind a paging link."""
         return await self._get(link, None)
+
+    async def may_be_cut(self, rows: _Rows, condition: str | None, *, skip: int = 0) -> bool:
+        """Whether the service holds more rows than it gave.
+
+        A service may cut ``$top`` without a word, at a number that nobody knows. An answer that is
+        shorter than one that was whole cannot have been cut; of any other it is asked whether
+        there is a row behind the last.
+        """
+        count, path = len(rows.records), self.collection.path
+        if count >= self.collection.page_size or rows.next_link is not None:
+            return True
+        whole = self._client.whole_answers.get(path, 0)
+        if count < whole or (count == whole and count % _ROUND):
+            return False
+        if await self._exists_behind(skip + count, condition):
+            return True
+        self._client.whole_answers[path] = max(whole, count)
+        return False
+
+    async def _exists_behind(self, number: int, condition: str | None) -> bool:
+        params = {"$top": "1", "$skip": str(number)}
+        if condition:
+            params["$filter"] = condition
+        try:
+            return bool((await self._get(self.collection.path, params)).records)
+        except BadRequestError:
+            # Nobody may look there, so nobody knows.
+            return True
 
     async def _get(self, path_or_link: str, params: dict[str, str] | None) -> _Rows:
         answer = await self._client.get(
@@ -140,6 +165,11 @@ class _Reader:
             identity if identity not in _MISSING else bytes(raw)
             for identity, raw in zip(found, records, strict=True)
         ]
+
+    def latest(self, records: list[msgspec.Raw]) -> Ticks | None:
+        """The newest time of ``records``."""
+        times = self.times(records)
+        return times[-1] if times else None
 
     def times(self, records: list[msgspec.Raw]) -> list[Ticks]:
         """The times of ``records`` in order; a record without a time has none here either."""
@@ -183,9 +213,10 @@ async def read_since(
     fullest = 0
     cut_once = False
     while True:
-        rows = await reader.rows(reader.window(position, end))
+        condition = reader.window(position, end)
+        rows = await reader.rows(condition)
         fullest = max(fullest, len(rows.records))
-        if rows.may_be_cut(collection.page_size):
+        if await reader.may_be_cut(rows, condition):
             cut_once = True
             if end != position + 1:
                 if end != ends[-1]:
@@ -201,7 +232,8 @@ async def read_since(
             count, length = 0, 0
         elif end is None:
             now = rows.server_time
-            yield Page(rows.records, now if now is None else max(done or now, now), now)
+            seen = [time for time in (now or reader.latest(rows.records), done) if time is not None]
+            yield Page(rows.records, max(seen, default=None), now)
             return
         else:
             yield Page(rows.records, end, rows.server_time)
@@ -228,7 +260,7 @@ def _shorter(reader: _Reader, rows: _Rows, start: Ticks, end: Ticks | None) -> T
     if end is None:
         end = max([*times[-1:], rows.server_time or start, start + 1]) + 1
     half = (start + end) // 2
-    middle = times[len(times) // 2] if times else half
+    middle = times[max(len(times) // 2 - _OFF_ROUND, 0)] if times else half
     return max(min(half, middle), start + 1)
 
 
@@ -236,7 +268,8 @@ def _longer(start: Ticks, end: Ticks | None, count: int, length: Ticks, full: in
     """The end to try next, after ``count`` rows came from a stretch of ``length``."""
     if count < _FEW * full:
         return end
-    grown = start + max(int(length * min(_GROWTH, _AIM * full / count)), 1)
+    aim = max(_AIM * full - _OFF_ROUND, 1)
+    grown = start + max(int(length * min(_GROWTH, aim / count)), 1)
     return grown if end is None else min(grown, end)
 
 
@@ -307,7 +340,7 @@ async def _one_pass(
         skip += len(rows.records)
         if rows.next_link is not None:
             rows = await reader.follow(rows.next_link)
-        elif rows.may_be_cut(reader.collection.page_size):
+        elif await reader.may_be_cut(rows, condition, skip=skip - len(rows.records)):
             try:
                 rows = await reader.rows(condition, skip=skip)
             except BadRequestError as error:

@@ -251,10 +251,12 @@ async def _put(engine: Engine, asset: Asset, there: Json | None) -> None:
     try:
         await engine.request(request.method, request.path, request.body, params=params)
     except EngineRefusedError as error:
-        error.hint = error.hint or (
-            "Nothing after this object was installed. If another template has the same pattern "
-            "and priority, remove it or change its priority, then run the installation again."
-        )
+        error.hint = "Nothing that comes after this object was installed."
+        if asset.kind == "index template":
+            error.hint += (
+                " If another template has the same pattern and priority, remove it or change its "
+                "priority, then run the installation again."
+            )
         raise
 
 

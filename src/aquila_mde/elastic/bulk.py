@@ -49,11 +49,16 @@ class _Found(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """Items of one request, by their place in the call; ``doubtful`` after a lost answer."""
+    """Items of one request, by their place in the call.
+
+    ``doubtful`` after a lost answer; ``suspects`` are what becomes of its items when the engine
+    stumbles at them to the end.
+    """
 
     places: list[int]
     size: int
     doubtful: bool = False
+    suspects: dict[int, Outcome] = {}
 
 
 class BulkSink:
@@ -162,9 +167,16 @@ class BulkSink:
     ) -> None:
         """Settle every item of ``part`` in ``outcomes``."""
         waiting = [part]
-        async for attempt in self._retry.attempted():
-            with attempt:
-                await self._work_off(index, items, waiting, outcomes)
+        try:
+            async for attempt in self._retry.attempted():
+                with attempt:
+                    await self._work_off(index, items, waiting, outcomes)
+        except EngineUnavailableError:
+            suspects = {place: out for each in waiting for place, out in each.suspects.items()}
+            if any(place not in suspects for each in waiting for place in each.places):
+                raise
+            for place, outcome in suspects.items():
+                outcomes[place] = outcome
 
     async def _work_off(
         self,
@@ -179,7 +191,7 @@ class BulkSink:
         while waiting:
             part = waiting.pop()
             try:
-                unsettled, failure_of_part = await self._request(index, items, part, outcomes)
+                verdict = await self._request(index, items, part, outcomes)
             except EngineUnavailableError as error:
                 # The answer is lost: the engine may have taken the documents.
                 later.append(_Part(part.places, part.size, doubtful=True))
@@ -188,11 +200,11 @@ class BulkSink:
             except EngineRefusedError as error:
                 waiting += self._halves(items, part, error, outcomes)
                 continue
-            if failure_of_part is not None:
-                later.append(_Part(unsettled, part.size))
-                failure = failure_of_part
-            elif unsettled:
-                waiting += _halved(unsettled, part.size)
+            if verdict.failure is not None:
+                failure = verdict.failure
+                later.append(_Part(verdict.unsettled, part.size, suspects=verdict.suspects))
+            elif verdict.unsettled:
+                waiting += _halved(verdict.unsettled, part.size)
         waiting += later
         if failure is not None:
             raise failure
@@ -203,22 +215,22 @@ class BulkSink:
         items: Sequence[Item],
         part: _Part,
         outcomes: list[Outcome | None],
-    ) -> tuple[list[int], EngineUnavailableError | None]:
-        """Send ``part`` once; the places that are not settled, and why, or why not yet known."""
+    ) -> Verdict:
+        """Send ``part`` once."""
         places = part.places
         if part.doubtful:
             places = await self._without_delivered(index, items, places, outcomes)
-            if not places:
-                return [], None
+        verdict = Verdict(self._engine, index, together=len(places) > 1)
+        if not places:
+            return verdict
         async with self._slots:
             raw = await self._engine.bulk(index, _body(items, places), params=_PARAMETERS)
-        verdict = Verdict(self._engine, index, together=len(places) > 1)
         verdict.settle(raw, items, places, outcomes)
         if verdict.written is not None and verdict.written != self._written.get(index):
             # The data stream rolled over: what it was written to before is an older index now.
             self._written[index] = verdict.written
             self._backing.pop(index, None)
-        return verdict.unsettled, verdict.failure
+        return verdict
 
     async def _without_delivered(
         self, index: str, items: Sequence[Item], places: list[int], outcomes: list[Outcome | None]

@@ -89,8 +89,9 @@ class Verdict:
     """Sorts the answers to the items of one request into their outcomes.
 
     ``unsettled`` are the places of those that have none yet: to be tried again after ``failure``,
-    or, without a failure, in smaller requests. ``written`` is the backing index of the documents
-    that were created.
+    or, without a failure, in smaller requests. ``suspects`` are those among them at which the
+    engine stumbled (500), by place: when it does so every time, the document is at fault.
+    ``written`` is the backing index of the documents that were created.
     """
 
     def __init__(self, engine: Engine, index: str, *, together: bool) -> None:
@@ -99,6 +100,7 @@ class Verdict:
         self._together = together
         self.unsettled: list[int] = []
         self.failure: EngineUnavailableError | None = None
+        self.suspects: dict[int, Outcome] = {}
         self.written: str | None = None
 
     def settle(
@@ -151,6 +153,8 @@ class Verdict:
             self._retry(place, blocked(error.reason or "", self._place))
         elif answer.status in RETRIABLE_STATUS or answer.status > 500:
             self._retry(place, self._unavailable(answer.status, error))
+            if answer.status == 500:
+                self.suspects[place] = _dead(document_id, answer, error)
         elif answer.status == 403:
             raise forbidden(error.reason or "", self._place, f"writing to {self._index}")
         elif _is_missing(answer.status, error):
@@ -162,9 +166,7 @@ class Verdict:
             # OpenSearch lays the broken JSON of one document at the door of its whole batch.
             self.unsettled.append(place)
         else:
-            return Outcome(
-                document_id, Result.DEAD, answer.index, answer.status, error.type, error.text()
-            )
+            return _dead(document_id, answer, error)
         return None
 
     def _retry(self, place: int, failure: EngineUnavailableError) -> None:
@@ -177,6 +179,10 @@ class Verdict:
             f"{error.type}: {error.text()}",
             hint="The engine is overloaded or shards are missing; it was tried again for a while.",
         )
+
+
+def _dead(document_id: str, answer: _Create, error: Cause) -> Outcome:
+    return Outcome(document_id, Result.DEAD, answer.index, answer.status, error.type, error.text())
 
 
 def _index_of_all(raw: bytes, expected: int) -> str | None:

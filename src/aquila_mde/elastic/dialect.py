@@ -49,7 +49,7 @@ class PlainNode(AiohttpHttpNode):
             # aiohttp warns of large bytes because it writes them in one go; a file it cuts up.
             sent = io.BytesIO(body)
         answer = await super().perform_request(
-            method, target, sent, _plain(headers), request_timeout
+            method, target, sent, _plain(headers or HttpHeaders()), request_timeout
         )
         _adopt(answer.meta)
         return answer
@@ -58,9 +58,7 @@ class PlainNode(AiohttpHttpNode):
         """Bodies are customers' records: they are never logged."""
 
 
-def _plain(headers: HttpHeaders | None) -> HttpHeaders | None:
-    if not headers:
-        return headers
+def _plain(headers: HttpHeaders) -> HttpHeaders:
     return HttpHeaders(
         [
             (name, _VENDOR_TYPE.sub(r"application/\1", value))

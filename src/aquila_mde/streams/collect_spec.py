@@ -23,6 +23,7 @@ def parse_duration(value: Any) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+JoinName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Property = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 PropertyPath = Annotated[str, Field(pattern=r"^[A-Za-z]\w*(\[\])?(\.[A-Za-z]\w*(\[\])?)*$")]
 
@@ -104,6 +105,8 @@ class Part(Declared):
     """The whole record, lists sorted, without these properties."""
     start_of: Literal["pass"] | None = None
     """When the pass that reads the record began; saved before the first record is sent."""
+    digest_of_join: JoinName | None = None
+    """What a join found, without what the join calls volatile."""
     bucket_of_export: Duration | None = None
     """The period of the export's ``generatedTime``: an open row is renewed once in it."""
 
@@ -123,6 +126,7 @@ class Part(Declared):
             "digest_of": self.digest_of,
             "content_except": self.content_except,
             "start_of": self.start_of,
+            "digest_of_join": self.digest_of_join,
             "bucket_of_export": self.bucket_of_export,
         }
         if sum(value is not None for value in given.values()) != 1:
@@ -157,6 +161,40 @@ class Identity(Declared):
         return any(part.content_except is not None for part in self.parts)
 
 
+class JoinedEndpoint(Declared):
+    """A collection that is read only to be joined, into the collector's own state."""
+
+    endpoint: Endpoint
+    id: Property
+    time_field: Property
+    """The property that new and changed records are found by."""
+    overlap: Duration
+    refresh: Duration
+    """How old what is held may be when a pass begins."""
+
+
+class JoinSpec(Declared):
+    """What is put beside each record, from another stream or from an endpoint of its own.
+
+    Which properties are taken is said by the rows of the same join in mapping.yml.
+    """
+
+    key: Property
+    """The property of the record that names its partner."""
+    stream: JoinName | None = None
+    source: JoinedEndpoint | None = Field(default=None, alias="from")
+    volatile: tuple[Property, ...] = ()
+    """Properties whose change alone makes no new version of the record."""
+    fill_in: Duration | None = None
+    """How long a record without a partner waits for it to be joined after all."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> JoinSpec:
+        if (self.stream is None) == (self.source is None):
+            raise ValueError("needs either stream or from")
+        return self
+
+
 class CollectSpec(Declared):
     """One ``collect.yml``."""
 
@@ -167,6 +205,7 @@ class CollectSpec(Declared):
     """Without a cursor every pass of an incremental stream reads the whole collection."""
     sweep: Sweep | None = None
     identity: Identity
+    joins: dict[JoinName, JoinSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_strategy(self) -> CollectSpec:
@@ -178,4 +217,7 @@ class CollectSpec(Declared):
             raise ValueError("bucket_of_export belongs to the export strategy")
         if self.identity.renew and not self.identity.by_content:
             raise ValueError("identity.renew needs a part with content_except")
+        for part in self.identity.parts:
+            if part.digest_of_join is not None and part.digest_of_join not in self.joins:
+                raise ValueError(f"digest_of_join names {part.digest_of_join}, which is no join")
         return self

@@ -80,13 +80,15 @@ class Row(Declared):
     otherwise: tuple[Property, ...] = Field(default=(), alias="or")
     """Other spellings of the property."""
     conversion: str | None = Field(default=None, alias="as")
-    to: Annotated[dict[Target, Steps], BeforeValidator(parse_targets)] = {}
+    to: Annotated[dict[Target, Steps], BeforeValidator(parse_targets)] = Field(default_factory=dict)
     """The ECS fields that it fills; ``~name`` is a field of the stream itself."""
     keep: FieldType | None = None
     """The type it is kept with, as a field of the stream, beside what it fills in ECS."""
     name: Name | None = None
     """Its name there when it is not the property's own in snake_case."""
-    related: Annotated[dict[RelatedKind, Steps], BeforeValidator(parse_targets)] = {}
+    related: Annotated[dict[RelatedKind, Steps], BeforeValidator(parse_targets)] = Field(
+        default_factory=dict
+    )
     block: str | None = None
     """A function that fills several ECS fields from it."""
     table: str | None = None
@@ -99,7 +101,7 @@ class Row(Declared):
     """Whether what the rows of ``list`` leave is kept beside them."""
     each: str | None = None
     """A function that completes each member of ``list`` once its rows are done."""
-    own: dict[Name, OwnField] = {}
+    own: dict[Name, OwnField] = Field(default_factory=dict)
     """The fields that ``each`` or ``block`` add to a member of ``list``."""
     inline: bool = False
     """Whether the rows of ``object`` are kept beside it instead of below its name."""
@@ -183,17 +185,20 @@ class MappingSpec(Declared):
     """The properties that ``@timestamp`` is read from; otherwise the time it was collected."""
     portal: Portal | None = None
     properties: dict[Property, Row]
-    joins: dict[Name, Join] = {}
+    joins: dict[Name, Join] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     geo: tuple[Geo, ...] = Field(default=(), max_length=1)
-    own: dict[CustomName, OwnField] = {}
-    beyond_ecs: dict[EcsName, OwnField] = {}
+    own: dict[CustomName, OwnField] = Field(default_factory=dict)
+    beyond_ecs: dict[EcsName, OwnField] = Field(default_factory=dict)
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Row]]:
         """Every row with its place in the file, parents first."""
         for place, rows in (
             (("properties",), self.properties),
-            *((("joins", name, "properties"), join.properties) for name, join in self.joins.items()),
+            *(
+                (("joins", name, "properties"), join.properties)
+                for name, join in self.joins.items()
+            ),
         ):
             yield from _walk(place, rows)
 

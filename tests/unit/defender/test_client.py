@@ -102,6 +102,7 @@ class TestAnswers:
         for _ in range(3):
             await _get(client)
         assert len({call.client for call in microsoft.calls}) == 1
+        assert (client.calls("alert"), client.calls("machine")) == (3, 0)
         assert len(microsoft.token_calls) == 1
 
     async def test_gzip_is_decoded(self, microsoft: Microsoft, client: DefenderClient) -> None:

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from aquila_mde.collect.runner import StreamReport
-from aquila_mde.demo import Comparison, StreamResult, TenantSize, TenantStartError
+from aquila_mde.demo import Comparison, Demo, StreamResult, TenantSize, TenantStartError
 from aquila_mde.demo.run import DemoReport, _without_errors
 from aquila_mde.demo.tenant import TenantProcess
+from aquila_mde.engine import EngineStartError
 from aquila_mde.errors import AquilaError
 
 STREAMS = ("alert", "machine", "machine_action", "vulnerability")
@@ -119,3 +120,12 @@ def test_a_tenant_tells_the_truth_until_it_is_stopped() -> None:
         tenant.stop()
     with pytest.raises(httpx.ConnectError):
         httpx.get(tenant.url, trust_env=False)
+
+
+def test_an_engine_that_does_not_start_leaves_no_tenant_behind() -> None:
+    demo = Demo(
+        TenantSize(machines=1, alerts=0, actions=0, vulnerabilities=0), tell=print, heap="999999g"
+    )
+    with pytest.raises(EngineStartError), demo:
+        pass
+    assert demo._tenant._process.poll() is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,13 +166,22 @@ async def rival(tree: Tree, engine: Engine) -> AsyncIterator[str]:
     await engine.request("DELETE", path)
 
 
+async def test_a_pipeline_that_the_engine_refuses_is_told(tree: Tree, engine: Engine) -> None:
+    tree.pipeline("default", {"processors": [{"no_such_processor": {}}]})
+    with pytest.raises(EngineRefusedError, match="no_such_processor") as caught:
+        await install(engine, tree.tree)
+    assert f"PUT /_ingest/pipeline/{tree.base}-0.1.0" in caught.value.message
+    assert "same pattern" not in caught.value.hint
+
+
 async def test_nothing_is_left_after_removal(installed: Tree, engine: Engine) -> None:
     installed.version("0.2.0")
     await install(engine, installed.tree)
     report = await uninstall(engine, installed.tree)
     assert report.kept == {}
     for path in ("_ingest/pipeline", "_component_template", "_index_template"):
-        assert installed.name not in str(await engine.request("GET", path))
+        left = await engine.request("GET", path, missing_ok=True)
+        assert installed.name not in str(left)
     again = await uninstall(engine, installed.tree)
     assert (again.removed, again.kept) == ([], {})
 
@@ -195,8 +206,11 @@ async def test_what_another_still_uses_stays(installed: Tree, engine: Engine, ri
     assert "in use" in report.kept[kept]
 
 
-async def test_this_package_installs(engine: Engine) -> None:
-    tree = PackageTree.default()
+async def test_this_package_installs(engine: Engine, tmp_path: Path) -> None:
+    original = PackageTree.default()
+    shutil.copytree(original.root / "data_stream", tmp_path / "data_stream")
+    shutil.copy(original.manifest, tmp_path)
+    tree = PackageTree(tmp_path)
     first = await install(engine, tree)
     assert first.created or first.unchanged
     assert nothing_but_unchanged(await install(engine, tree))

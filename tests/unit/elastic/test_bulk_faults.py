@@ -124,7 +124,7 @@ async def test_an_engine_that_stays_away_is_an_error_and_nothing_is_delivered(
 
 
 async def test_one_part_that_fails_ends_the_others(installed: Tree, through: Through) -> None:
-    async with through(*["before"] * 9, max_documents=1, concurrency=1) as (sink, proxy):
+    async with through(*["before"] * 99, max_documents=1, concurrency=1) as (sink, proxy):
         with pytest.raises(EngineUnavailableError):
             await sink.send(installed.index, [item(name) for name in "abcdef"])
         sent = len(proxy.asked("POST", installed.index))
@@ -254,6 +254,34 @@ async def test_the_reasons_behind_a_reason_are_told() -> None:
     }
     outcomes = await scripted(answered(CREATED, {"_index": "i", "status": 400, "error": error}))
     assert outcomes[1].reason == "failed to parse field [a]: it is no date"
+
+
+async def test_what_seems_broken_is_asked_about_alone() -> None:
+    error = {"type": "parse_exception", "reason": "Failed to parse content to map"}
+    broken = {"_index": INDEX, "status": 400, "error": error}
+    outcomes = await scripted(answered(CREATED, broken), answered(broken))
+    assert results(outcomes) == [Result.CREATED, Result.DEAD]
+
+
+STUMBLED = {
+    "_index": INDEX,
+    "status": 500,
+    "error": {"type": "null_pointer_exception", "reason": "at Script.execute"},
+}
+
+
+async def test_a_document_at_which_the_engine_stumbles_every_time_is_dead() -> None:
+    outcomes = await scripted(answered(CREATED, STUMBLED), *[answered(STUMBLED)] * 2)
+    assert results(outcomes) == [Result.CREATED, Result.DEAD]
+    assert (outcomes[1].status, outcomes[1].reason_type) == (500, "null_pointer_exception")
+
+
+async def test_an_engine_that_stumbles_and_falls_is_an_error() -> None:
+    with pytest.raises(EngineUnavailableError, match="broke"):
+        await scripted(answered(CREATED, STUMBLED), answered(STUMBLED), None)
+    busy = {"_index": INDEX, "status": 503, "error": BUSY}
+    with pytest.raises(EngineUnavailableError):
+        await scripted(*[answered(STUMBLED, busy)] * 3)
 
 
 class WriteOnly(Scripted):

@@ -176,6 +176,13 @@ async def test_a_refusal_is_told_in_the_engines_words() -> None:
     )
 
 
+async def test_a_refusal_without_a_word_is_told_by_its_status() -> None:
+    async with Scripted(json({}, 400)) as server, await connected(server) as engine:
+        with pytest.raises(EngineRefusedError) as caught:
+            await engine.request("PUT", "x", {})
+    assert caught.value.message == f"localhost:{server.port} answered 400 to PUT /x"
+
+
 async def test_an_overloaded_engine_is_asked_again() -> None:
     busy = refusal(429, "circuit_breaking_exception", "too much")
     async with (
@@ -262,6 +269,7 @@ class Refusing(Server):
             "the permission cluster:admin/ingest/pipeline/put",
         ),
         ("forbidden by the proxy", "", "the privilege for it"),
+        ("", "", "the privilege for it"),
     ],
 )
 async def test_a_missing_privilege_is_named(reason: str, privilege: str, hint: str) -> None:
@@ -399,6 +407,21 @@ async def test_a_bulk_request_that_fails_is_named() -> None:
         with pytest.raises(EngineUnavailableError, match="503 to POST /i/_bulk: busy") as caught:
             await engine.bulk("i", b"{}\n")
     assert caught.value.wait is None
+
+
+async def test_a_connection_that_breaks_under_tls_has_its_own_hint(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with (
+        Scripted(None, tls=context) as server,
+        await connected(server, ca_file=tmp_path / "ca.pem") as engine,
+    ):
+        with pytest.raises(EngineUnavailableError, match="broke") as caught:
+            await engine.request("POST", "x", repeat=False)
+    assert "log" in caught.value.hint
 
 
 async def test_a_wait_the_engine_asks_for_is_kept_within_bounds() -> None:

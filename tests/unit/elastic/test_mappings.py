@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_an_empty_group_is_nothing() -> None:
 
 @pytest.mark.parametrize("nested_first", [True, False])
 def test_a_nested_field_keeps_its_children(nested_first: bool) -> None:
-    fields = [
+    fields: list[dict[str, Any]] = [
         {"name": "a", "type": "nested", "include_in_parent": True},
         {"name": "a.b", "type": "long"},
     ]
@@ -126,9 +127,10 @@ def test_a_nested_field_keeps_its_children(nested_first: bool) -> None:
 
 
 def test_a_nested_field_without_children() -> None:
-    assert mapped({"name": "a", "type": "nested", "dynamic": False})["properties"] == {
-        "a": {"type": "nested", "dynamic": False}
-    }
+    nested = {"name": "a", "type": "nested", "dynamic": False}
+    expected = {"a": {"type": "nested", "dynamic": False}}
+    assert mapped(nested)["properties"] == expected
+    assert mapped(nested, {"name": "a", "type": "group"})["properties"] == expected
 
 
 def test_an_object_that_gets_children_is_a_group() -> None:
@@ -207,8 +209,14 @@ def template(mapping: dict[str, Any], match_type: str, path: str) -> dict[str, A
     return {"mapping": mapping, "match_mapping_type": match_type, "path_match": path}
 
 
-def test_the_first_of_two_templates_for_a_path_stays() -> None:
-    found = mapped({"name": "a.*", "type": "long"}, {"name": "a.*", "type": "ip"})
+@pytest.mark.parametrize("arrange", [field_tree, list])
+def test_the_first_of_two_templates_for_a_path_stays(
+    arrange: Callable[[Any], list[dict[str, Any]]],
+) -> None:
+    fields = [
+        {"name": "a.*", "type": "object", "object_type": kind} for kind in ("long", "keyword")
+    ]
+    found = mappings_of(arrange(fields))
     assert found["dynamic_templates"] == [{"a.*": template({"type": "long"}, "long", "a.*")}]
 
 
@@ -239,6 +247,11 @@ def test_a_wildcard_object_without_a_type_only_opens_its_parent() -> None:
 def test_an_object_type_without_a_dynamic_mapping_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a\.\*: no dynamic mapping for object_type date"):
         mapped({"name": "a.*", "type": "date"})
+
+
+def test_a_template_inside_a_template_is_not_repeated() -> None:
+    found = mapped({"name": "a.b.*.c", "type": "long"})
+    assert [next(iter(each)) for each in found["dynamic_templates"]] == ["a.b.*.c", "a.b.*"]
 
 
 def test_a_wildcard_inside_a_group_is_found() -> None:

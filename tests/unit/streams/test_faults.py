@@ -19,7 +19,7 @@ def tree(tmp_path: Path) -> PackageTree:
     for name in ("alert", "machine"):
         folder = tmp_path / "data_stream" / name
         folder.mkdir(parents=True)
-        for file in ("manifest.yml", "collect.yml"):
+        for file in ("manifest.yml", "collect.yml", "mapping.yml"):
             shutil.copy(source / "data_stream" / name / file, folder)
     return PackageTree(tmp_path)
 

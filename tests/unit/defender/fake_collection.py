@@ -1,0 +1,77 @@
+"""A collection of the Defender API with the habits of the real one."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from tests.unit.defender.scripted_microsoft import error, rows
+
+from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
+
+TIME = "lastUpdateTime"
+_parse = lru_cache(maxsize=None)(parse_ticks)
+_CONDITION = re.compile(rf"{TIME} (ge|lt) (\S+)")
+
+
+def record(number: int, time: Ticks) -> dict[str, Any]:
+    return {"id": f"record-{number}", TIME: format_ticks(time)}
+
+
+@dataclass
+class FakeCollection:
+    """Filters on time for real; everything else is as bad as it gets."""
+
+    records: list[dict[str, Any]]
+    cap: int = 10_000
+    """Most rows in one answer; more are cut without a word."""
+    max_skip: int = 10_000
+    links: bool = False
+    """Whether a cut answer names the next page."""
+    order: str = "random"
+    """``random`` for each call, ``storage``, ``shifting`` (one row moves on with each call)."""
+    seed: int = 0
+    calls: list[dict[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def __call__(self, request: Request) -> Response:
+        asked = dict(request.query_params)
+        self.calls.append(asked)
+        skip, top = int(asked.get("$skip", 0)), int(asked.get("$top", self.cap))
+        if skip > self.max_skip:
+            return error(400, "ODataError", f"The limit of $skip is {self.max_skip}")
+        found = [row for row in self._ordered() if self._fits(row, asked.get("$filter", ""))]
+        page = found[skip : skip + min(top, self.cap)]
+        link = None
+        if self.links and skip + len(page) < len(found):
+            link = str(request.url.include_query_params(**{"$skip": skip + len(page)}))
+        return rows(*page, link=link)
+
+    def _ordered(self) -> list[dict[str, Any]]:
+        if self.order == "random":
+            self._random.shuffle(self.records)
+        elif self.order == "shifting" and self.records:
+            self.records.insert(self._random.randrange(len(self.records)), self.records.pop())
+        return self.records
+
+    @staticmethod
+    def _fits(row: dict[str, Any], condition: str) -> bool:
+        limits = _CONDITION.findall(condition)
+        assert condition.count(" and ") == max(len(limits) - 1, 0)
+        time = _parse(row[TIME])
+        return all(
+            time >= _parse(limit) if operator == "ge" else time < _parse(limit)
+            for operator, limit in limits
+        )
+
+
+def collection_of(times: Iterable[Ticks], **habits: Any) -> FakeCollection:
+    return FakeCollection([record(number, time) for number, time in enumerate(times)], **habits)

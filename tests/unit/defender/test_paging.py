@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
+from tests.unit.defender.fake_collection import TIME, FakeCollection, collection_of, record
+from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, rows
+
+from aquila_mde.defender.client import DefenderClient
+from aquila_mde.defender.errors import (
+    BadRequestError,
+    DefenderUnavailableError,
+    NotFoundError,
+    PagingLimitError,
+)
+from aquila_mde.defender.paging import Collection, Page, read_all, read_since
+from aquila_mde.defender.times import Ticks, parse_ticks
+
+PATH = "/api/alerts"
+SECOND = 10_000_000
+DAY = 86_400 * SECOND
+START = parse_ticks("2026-03-01T00:00:00.1234567Z")
+
+
+def _alerts(page_size: int = 1000, **options: Any) -> Collection:
+    options.setdefault("time_field", TIME)
+    return Collection(PATH, page_size, "id", **options)
+
+
+async def _since(
+    client: DefenderClient,
+    collection: Collection,
+    since: Ticks = START,
+    until: Ticks | None = None,
+) -> list[Page]:
+    return [page async for page in read_since(client, collection, since, until, stream="alert")]
+
+
+async def _all(client: DefenderClient, collection: Collection, **options: Any) -> list[Page]:
+    return [page async for page in read_all(client, collection, stream="alert", **options)]
+
+
+def _ids(pages: list[Page]) -> list[str]:
+    return [json.loads(bytes(raw))["id"] for page in pages for raw in page.records]
+
+
+def _check_coverage(
+    fake: FakeCollection, pages: list[Page], since: Ticks, until: Ticks | None
+) -> None:
+    """Every record of the stretch once, and no promise that is not kept at that moment."""
+    expected = {
+        row["id"]: time
+        for row in fake.records
+        if since <= (time := parse_ticks(row[TIME])) and (until is None or time < until)
+    }
+    assert sorted(_ids(pages)) == sorted(expected)
+    missing = dict(expected)
+    before = None
+    for page in pages:
+        for name in _ids([page]):
+            missing.pop(name)
+        if page.done_until is not None:
+            assert all(time >= page.done_until for time in missing.values())
+            assert before is None or page.done_until >= before
+            before = page.done_until
+    assert not missing
+    assert pages[-1].done_until is not None
+
+
+class TestReadSince:
+    async def test_what_fits_in_one_answer_takes_one_call(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(START + n * SECOND for n in range(-5, 20))
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(expand=("evidence",)))
+        (call,) = fake.calls
+        assert call == {
+            "$top": "1000",
+            "$filter": f"{TIME} ge 2026-03-01T00:00:00.1234567Z",
+            "$expand": "evidence",
+        }
+        _check_coverage(fake, pages, START, None)
+        (page,) = pages
+        assert page.server_time is not None
+        assert page.done_until == page.server_time
+
+    async def test_an_empty_collection_is_one_empty_page(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.script(PATH, error(404, "ResourceNotFound", "none"))
+        (page,) = await _since(client, _alerts(empty_on=(404,)))
+        assert page.records == []
+        assert page.done_until == page.server_time is not None
+        with pytest.raises(NotFoundError):
+            await _since(client, _alerts())
+
+    async def test_an_upper_bound_is_kept(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(START + n * SECOND for n in range(30))
+        microsoft.routes[PATH] = fake
+        (page,) = await _since(client, _alerts(), until=START + 10 * SECOND)
+        _check_coverage(fake, [page], START, START + 10 * SECOND)
+        assert page.done_until == START + 10 * SECOND
+        assert len(fake.calls) == 1
+
+    @pytest.mark.parametrize("links", [True, False])
+    @pytest.mark.parametrize("order", ["random", "storage"])
+    async def test_a_large_stretch_is_read_in_few_calls(
+        self, microsoft: Microsoft, client: DefenderClient, links: bool, order: str
+    ) -> None:
+        fake = collection_of(
+            (START + n * 37 * SECOND for n in range(10_000)), links=links, order=order
+        )
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(1000))
+        _check_coverage(fake, pages, START, None)
+        assert len(fake.calls) < 2.5 * 10_000 / 1000
+
+    @pytest.mark.parametrize("cap", [100, 500])
+    async def test_a_page_that_is_cut_without_a_word_is_noticed(
+        self, microsoft: Microsoft, client: DefenderClient, cap: int
+    ) -> None:
+        fake = collection_of((START + n * n * SECOND for n in range(2_345)), cap=cap)
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(10_000))
+        _check_coverage(fake, pages, START, None)
+        assert len(fake.calls) < 4 * 2_345 / cap
+
+    @pytest.mark.parametrize("links", [True, False])
+    @pytest.mark.parametrize("order", ["random", "shifting"])
+    async def test_a_thousand_rows_of_one_time_are_all_read(
+        self, microsoft: Microsoft, client: DefenderClient, links: bool, order: str
+    ) -> None:
+        times = [START + n * DAY for n in range(50)]
+        times += [START + 20 * DAY + 1] * 1000
+        fake = collection_of(times, links=links, order=order)
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(300))
+        _check_coverage(fake, pages, START, None)
+        assert len(fake.calls) < 80
+
+    async def test_rows_that_are_newer_than_the_services_clock_are_read(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        future = parse_ticks("2090-01-01T00:00:00Z")
+        fake = collection_of(
+            [START + n * DAY for n in range(100)] + [future + n * DAY for n in range(500)]
+        )
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(100))
+        _check_coverage(fake, pages, START, None)
+
+    async def test_a_record_that_is_updated_meanwhile_is_met_again(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of((START + n * SECOND for n in range(1000)), order="storage")
+        microsoft.routes[PATH] = fake
+        seen: list[str] = []
+        async for page in read_since(client, _alerts(300), START, None, stream="alert"):
+            seen += _ids([page])
+            for name in seen[:5]:  # the oldest ones move to the end
+                number = int(name.removeprefix("record-"))
+                if number < 5:
+                    fake.records[number][TIME] = record(0, START + (2000 + number) * SECOND)[TIME]
+        assert set(seen) == {f"record-{n}" for n in range(1000)}
+        assert [seen.count(f"record-{n}") for n in range(5)] == [2] * 5
+
+    async def test_rows_without_a_readable_time_do_not_stop_the_halving(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(START + n * SECOND for n in range(250))
+
+        def spoiled(request: Request) -> Response:
+            body = json.loads(bytes(fake(request).body))
+            for number, row in enumerate(body["value"]):
+                row[TIME] = [None, "soon", 7][number % 3]
+                if number % 5 == 0:
+                    del row[TIME]
+            return rows(*body["value"])
+
+        microsoft.routes[PATH] = spoiled
+        pages = await _since(client, _alerts(100))
+        assert sorted(_ids(pages)) == sorted(row["id"] for row in fake.records)
+
+    async def test_without_the_services_time_nothing_is_lost_either(
+        self, microsoft: Microsoft, client: DefenderClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("aquila_mde.defender.client.ticks_of_http_date", lambda _: None)
+        fake = collection_of(START + n * SECOND for n in range(1000))
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(100))
+        assert sorted(_ids(pages)) == sorted(row["id"] for row in fake.records)
+        assert pages[-1].done_until is None
+
+    @pytest.mark.parametrize("body", ['{"records": []}', '{"value": null}', '{"value": [}'])
+    async def test_an_answer_without_records_is_no_empty_collection(
+        self, microsoft: Microsoft, client: DefenderClient, body: str
+    ) -> None:
+        microsoft.script(PATH, Response(body, media_type="application/json"))
+        with pytest.raises(DefenderUnavailableError, match="not a list of records") as caught:
+            await _since(client, _alerts())
+        assert caught.value.stream == "alert"
+
+    async def test_a_refused_filter_is_told_as_it_is(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.script(PATH, error(400, "ODataError", "Property is not filterable"))
+        with pytest.raises(BadRequestError):
+            await _since(client, _alerts())
+
+
+_CLUSTERED = st.lists(
+    st.one_of(
+        st.integers(0, 3),
+        st.integers(0, 1_000),
+        st.integers(0, 400 * DAY),
+        st.integers(2 * 365 * DAY, 3 * 365 * DAY),
+    ),
+    max_size=250,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    offsets=_CLUSTERED,
+    repeat=st.integers(1, 4),
+    page_size=st.integers(1, 120),
+    cap=st.sampled_from([100, 10_000]),
+    links=st.booleans(),
+    order=st.sampled_from(["storage", "shifting", "random"]),
+    since=st.integers(-2, 500),
+    until=st.none() | st.integers(0, 500 * DAY),
+)
+async def test_every_record_is_yielded_once_and_no_promise_is_broken(
+    microsoft: Microsoft,
+    connect: Connect,
+    offsets: list[int],
+    repeat: int,
+    page_size: int,
+    cap: int,
+    links: bool,
+    order: str,
+    since: int,
+    until: int | None,
+) -> None:
+    fake = collection_of(
+        (START + offset for offset in offsets for _ in range(repeat)),
+        cap=cap, links=links, order=order,
+    )  # fmt: skip
+    if order == "random" and page_size < 20:
+        fake.order = "shifting"  # one at a time out of a hat: that set has no last page
+    microsoft.routes[PATH] = fake
+    client = connect()
+    start, end = START + since, None if until is None else START + until
+    pages = await _since(client, _alerts(page_size), start, end)
+    _check_coverage(fake, pages, start, end)
+    await client.aclose()
+
+
+class TestReadAll:
+    async def test_a_small_set_takes_one_call(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(7))
+        microsoft.routes[PATH] = fake
+        (page,) = await _all(client, _alerts(1000))
+        assert len(page.records) == 7
+        assert page.done_until is None
+        assert fake.calls == [{"$top": "1000"}]
+
+    async def test_an_empty_set_is_one_empty_page(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.script(PATH, error(404, "ResourceNotFound", "none"))
+        (page,) = await _all(client, _alerts(empty_on=(404,)))
+        assert page.records == []
+
+    @pytest.mark.parametrize("links", [True, False])
+    async def test_a_set_in_order_is_read_twice_and_yielded_once(
+        self, microsoft: Microsoft, client: DefenderClient, links: bool
+    ) -> None:
+        fake = collection_of(range(950), links=links, order="storage")
+        microsoft.routes[PATH] = fake
+        pages = await _all(client, _alerts(300))
+        assert _ids(pages) == [f"record-{n}" for n in range(950)]
+        assert [call.get("$skip") for call in fake.calls] == [None, "300", "600", "900"] * 2
+
+    async def test_a_full_last_page_is_asked_beyond(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(600), order="storage")
+        microsoft.routes[PATH] = fake
+        assert len(_ids(await _all(client, _alerts(300)))) == 600
+        assert [call.get("$skip") for call in fake.calls][:3] == [None, "300", "600"]
+
+    @pytest.mark.parametrize("order", ["random", "shifting"])
+    async def test_rows_that_change_places_are_found_in_the_end(
+        self, microsoft: Microsoft, client: DefenderClient, order: str
+    ) -> None:
+        fake = collection_of(range(1000), order=order, seed=3)
+        microsoft.routes[PATH] = fake
+        ids = _ids(await _all(client, _alerts(300)))
+        assert sorted(ids) == sorted(f"record-{n}" for n in range(1000))
+
+    async def test_a_row_that_slips_through_a_deletion_is_found(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(500), order="storage")
+
+        def shrinking(request: Request) -> Response:
+            answer = fake(request)
+            if len(fake.calls) == 1:
+                del fake.records[0]  # the rest moves up by one: record-200 is never on a page
+            return answer
+
+        microsoft.routes[PATH] = shrinking
+        ids = _ids(await _all(client, _alerts(200)))
+        assert sorted(ids) == sorted(f"record-{n}" for n in range(500))
+
+    async def test_a_skip_beyond_the_cap_says_what_was_read(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(3000), order="storage", max_skip=900)
+        microsoft.routes[PATH] = fake
+        pages: list[Page] = []
+
+        async def read() -> None:
+            async for page in read_all(client, _alerts(300), stream="alert"):
+                pages.append(page)
+
+        with pytest.raises(PagingLimitError, match="1200 were read, those behind number 1200") as e:
+            await read()
+        assert len(_ids(pages)) == 1200
+        assert "limit of $skip is 900" in e.value.message
+        assert e.value.stream == "alert"
+        assert "no time" in e.value.hint
+
+    async def test_too_many_rows_of_one_time_name_the_time(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.routes[PATH] = collection_of([START] * 3000, order="storage", max_skip=900)
+        with pytest.raises(PagingLimitError) as caught:
+            await _since(client, _alerts(300))
+        assert f"{TIME} ge 2026-03-01T00:00:00.1234567Z" in caught.value.hint
+
+    async def test_a_refused_first_call_is_no_matter_of_paging(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.script(PATH, error(400, "ODataError", "no"))
+        with pytest.raises(BadRequestError):
+            await _all(client, _alerts())
+
+    async def test_a_service_that_takes_no_notice_of_skip_is_given_up(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        same = rows(*(record(n, n) for n in range(10)))
+        microsoft.script(PATH, same)
+        with pytest.raises(PagingLimitError, match="the same rows, each time: 10 different"):
+            await _all(client, _alerts(10))
+        assert len(microsoft.calls) < 100
+
+    async def test_a_set_that_grows_with_every_reading_is_given_up(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(10), order="storage")
+
+        def growing(request: Request) -> Response:
+            fake.records.insert(0, record(len(fake.records), 0))
+            return fake(request)
+
+        microsoft.routes[PATH] = growing
+        with pytest.raises(PagingLimitError, match="another order"):
+            await _all(client, _alerts(10))
+
+    async def test_rows_without_an_id_are_told_apart_by_all_of_them(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        strange = [{"id": None, "n": 1}, {"id": None, "n": 2}, {"n": 3}, {"id": "", "n": 4}]
+        strange += [{"id": 5}, {"id": 5, "again": True}, {"n": 3}]
+        microsoft.script(PATH, rows(*strange))
+        pages = await _all(client, _alerts(1000))
+        assert [json.loads(bytes(raw)) for raw in pages[0].records] == strange[:5]

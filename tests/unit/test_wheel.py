@@ -1,0 +1,59 @@
+"""The wheel carries everything that the program reads, so that ``pip install`` is enough."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from aquila_mde.streams.tree import PackageTree
+
+ROOT = PackageTree.default().root
+DRY_RUN = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from aquila_mde.cli import main; main()",
+    "install",
+    "--dry-run",
+    "--json",
+)
+
+
+def test_the_wheel_alone_makes_the_same_requests_as_the_checkout(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "wheel")
+    assert not [name for name in names if not name.startswith(("aquila_mde/", "aquila_mde-"))]
+    assert "aquila_mde/assets/data_stream/alert/collect.yml" in names
+    assert "aquila_mde/assets/pipelines/stream.yml.j2" in names
+
+    code, *arguments = DRY_RUN
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-I", "-c", code, str(place), *arguments],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for place in (tmp_path / "wheel", ROOT / "src")
+    ]
+    assert json.loads(outputs[0]) == json.loads(outputs[1])
+    shown = subprocess.run(
+        [
+            *(sys.executable, "-I", "-c"),
+            "import sys; sys.path.insert(0, sys.argv[1]); "
+            "from aquila_mde.streams.tree import PackageTree; print(PackageTree.default().root)",
+            str(tmp_path / "wheel"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert Path(shown.strip()).is_relative_to(tmp_path / "wheel")
