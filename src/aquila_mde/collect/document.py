@@ -6,12 +6,16 @@ It has the shape that an Elastic Agent sends, so one ingest pipeline serves both
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from aquila_mde.streams.stream import Stream
+
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class DocumentWriter:
@@ -31,12 +35,19 @@ class DocumentWriter:
         self._join[name] = value
         self._head = self._encode_head()
 
-    def write(self, record: bytes) -> bytes:
-        """The document of ``record``, as one line of JSON without its line break."""
-        text = record.decode("utf-8", errors="replace")
-        return b"%b%b}" % (self._head, msgspec.json.encode(text))
+    def write(self, record: bytes, joined: Mapping[str, bytes] = _NOTHING) -> bytes:
+        """The document of ``record``, as one line of JSON without its line break.
+
+        ``joined`` are further members of ``mde.join``, each of them JSON.
+        """
+        text = msgspec.json.encode(record.decode("utf-8", errors="replace"))
+        if not joined:
+            return b'%b}},"message":%b}' % (self._head, text)
+        parts = b"".join(b',"%b":%b' % (name.encode(), value) for name, value in joined.items())
+        return b'%b%b}},"message":%b}' % (self._head, parts, text)
 
     def _encode_head(self) -> bytes:
+        """Everything up to the end of ``mde.join``, which is left open."""
         head = {
             "@timestamp": iso_milliseconds(self._observed),
             "data_stream": {
@@ -46,7 +57,18 @@ class DocumentWriter:
             },
             "mde": {"join": self._join},
         }
-        return msgspec.json.encode(head)[:-1] + b',"message":'
+        return msgspec.json.encode(head)[:-3]
+
+
+def with_join(document: bytes, name: str, value: bytes) -> bytes:
+    """``document`` with a partner that it was written without."""
+    fields = msgspec.json.decode(document)
+    join = fields["mde"]["join"]
+    join[name] = msgspec.Raw(value)
+    missing = [other for other in join.pop("missing", []) if other != name]
+    if missing:
+        join["missing"] = missing
+    return msgspec.json.encode(fields)
 
 
 def iso_milliseconds(moment: datetime) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -49,7 +50,8 @@ class Version:
     """The value that says whether the record may still change, or empty."""
 
 
-PartReader = Callable[[dict[str, Any], Any, PassContext], str]
+PartReader = Callable[[dict[str, Any], Any, PassContext, Mapping[str, bytes]], str]
+_NO_JOINS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class IdentityReader:
@@ -85,14 +87,34 @@ class IdentityReader:
         self._any = msgspec.json.Decoder()
 
     def read(self, record: msgspec.Raw | bytes, context: PassContext) -> Version:
-        """The version of ``record``. Raises ``msgspec.DecodeError`` when it is no JSON object."""
-        values, content = self._values(record), None
+        """The version of ``record``, joined with nothing: :meth:`values` and :meth:`version`."""
+        return self.version(record, self.values(record), context, _NO_JOINS)
+
+    def values(self, record: msgspec.Raw | bytes) -> dict[str, Any]:
+        """The properties of ``record`` that its version is told by and it is joined by.
+
+        Raises ``msgspec.DecodeError`` when it is no JSON object.
+        """
+        return self._values(record)
+
+    def version(
+        self,
+        record: msgspec.Raw | bytes,
+        values: dict[str, Any],
+        context: PassContext,
+        joined: Mapping[str, bytes],
+    ) -> Version:
+        """The version that ``record`` with these ``values`` is.
+
+        ``joined`` are the digests of what its joins found, by name.
+        """
+        content = None
         if self._content is not None:
             content = content_digest(values, self._content)
         digest = hashlib.blake2b(self._prefix, digest_size=16)
         for part in self._parts:
             digest.update(b"\0")
-            digest.update(part(values, content, context).encode())
+            digest.update(part(values, content, context, joined).encode())
         entity = _text(values.get(self._spec.identity.entity))
         if not entity:
             # Without a name of its own the record is told by everything it says.
@@ -132,6 +154,8 @@ class IdentityReader:
                 names[name] = None
             for path in part.digest_of or ():
                 names[path.split(".")[0].removesuffix("[]")] = None
+        for join in self._spec.joins.values():
+            names[join.key] = None
         for extra in (self._time_field, self._status_field):
             if extra:
                 names[extra] = None
@@ -150,17 +174,22 @@ def content_digest(values: dict[str, Any], except_paths: Iterable[str]) -> bytes
 def _reader(part: Part) -> PartReader:
     if part.digest_of is not None:
         paths = [path.split(".") for path in part.digest_of]
-        return lambda values, _content, _context: _digest(values, paths)
+        return lambda values, _content, _context, _joined: _digest(values, paths)
     if part.content_except is not None:
-        return lambda _values, content, _context: content.hex()
+        return lambda _values, content, _context, _joined: content.hex()
     if part.start_of is not None:
-        return lambda _values, _content, context: str(context.started)
+        return lambda _values, _content, context, _joined: str(context.started)
     if part.bucket_of_export is not None:
         length = _ticks_of(part.bucket_of_export)
-        return lambda _values, _content, context: str((context.generated or 0) // length)
+        return lambda _values, _content, context, _joined: str((context.generated or 0) // length)
+    if part.digest_of_join is not None:
+        join = part.digest_of_join
+        return lambda _values, _content, _context, joined: joined.get(join, b"").hex()
     names, otherwise = part.candidates, part.otherwise
 
-    def named(values: dict[str, Any], _content: Any, _context: PassContext) -> str:
+    def named(
+        values: dict[str, Any], _content: Any, _context: PassContext, _joined: Mapping[str, bytes]
+    ) -> str:
         for name in names:
             value = values.get(name)
             if value is not None and value != "":

@@ -96,6 +96,13 @@ class JoinStore:
         )
         return [Waiting(*row) for row in rows]
 
+    def count_waiting(self) -> int:
+        """How many documents wait."""
+        row = self._store.database.execute(
+            "SELECT count(*) FROM waiting WHERE scope = ? AND name = ?", self._place
+        ).fetchone()
+        return int(row[0])
+
     def settle(self, done: Iterable[Waiting]) -> None:
         """The documents ``done`` wait no longer."""
         with self._store.change() as database:
@@ -121,11 +128,8 @@ class JoinStore:
         for start in range(0, len(keys), _LOOK_UP):
             part = keys[start : start + _LOOK_UP]
             marks = ",".join("?" * len(part))
-            rows = self._store.database.execute(
-                "SELECT key, value, digest FROM joined "
-                f"WHERE scope = ? AND name = ? AND key IN ({marks})",
-                (*self._place, *part),
-            )
+            query = "SELECT key, value, digest FROM joined WHERE scope = ? AND name = ? AND key IN "
+            rows = self._store.database.execute(query + f"({marks})", (*self._place, *part))
             found |= {key: Partner(value, digest) for key, value, digest in rows}
         return found
 

@@ -23,6 +23,7 @@ from aquila_mde.collect.incremental import (
     refused_field,
     time_field,
 )
+from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.state import Pass, State, StreamStore
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
@@ -33,7 +34,7 @@ from aquila_mde.defender.errors import BadRequestError, PermissionDeniedError
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.elastic.client import Engine
-from aquila_mde.errors import AquilaError, ConfigurationError
+from aquila_mde.errors import AquilaError, ConfigurationError, RetriableError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
@@ -130,8 +131,9 @@ class Collector:
             state.close()
             raise
         for stream in streams:
-            quota = stream.collect.endpoint.quota
-            client.budget(stream.collect.endpoint.path, quota.per_minute, quota.per_hour)
+            sources = [join.source for join in stream.collect.joins.values() if join.source]
+            for endpoint in (stream.collect.endpoint, *(source.endpoint for source in sources)):
+                client.budget(endpoint.path, endpoint.quota.per_minute, endpoint.quota.per_hour)
         return cls(
             settings,
             streams,
@@ -164,11 +166,20 @@ class Collector:
         """One pass over each of the streams ``names``, or over all; one's error stops no other."""
         stop = asyncio.Event()
         wanted = [self._named(name) for name in names] if names else self.streams
-        return list(await asyncio.gather(*(self._pass(stream, stop) for stream in wanted)))
+        # What others are joined with is read before them.
+        first = [stream for stream in wanted if self._feeds(stream)]
+        then = [stream for stream in wanted if stream not in first]
+        reports = [
+            report
+            for part in (first, then)
+            for report in await asyncio.gather(*(self._pass(stream, stop) for stream in part))
+        ]
+        return sorted(reports, key=lambda report: wanted.index(self._named(report.stream)))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
-        await asyncio.gather(*(self._repeat(stream, stop) for stream in self.streams))
+        read_once = {stream.name: asyncio.Event() for stream in self.streams}
+        await asyncio.gather(*(self._repeat(stream, stop, read_once) for stream in self.streams))
 
     def _named(self, name: str) -> Stream:
         for stream in self.streams:
@@ -179,10 +190,28 @@ class Collector:
             f"There is no enabled stream {name!r}.", hint=f"The enabled streams are: {known}."
         )
 
-    async def _repeat(self, stream: Stream, stop: asyncio.Event) -> None:
+    def _feeds(self, source: Stream) -> list[Join]:
+        """The joins of other streams that take their partners from ``source``."""
+        return [
+            Join(stream, name, self._store(stream))
+            for stream in self.streams
+            for name, join in stream.collect.joins.items()
+            if join.stream == source.name
+        ]
+
+    def _store(self, stream: Stream) -> StreamStore:
+        return self._state.stream(self._settings.tenant.id, stream.name)
+
+    async def _repeat(
+        self, stream: Stream, stop: asyncio.Event, read_once: dict[str, asyncio.Event]
+    ) -> None:
         interval = self._settings.stream(stream.name).interval or stream.collect.interval
+        for join in stream.collect.joins.values():
+            if join.stream in read_once:
+                await read_once[join.stream].wait()
         while not stop.is_set():
             report = await self._pass(stream, stop)
+            read_once[stream.name].set()
             _log.info(
                 "Pass ended",
                 stream=stream.name,
@@ -200,14 +229,19 @@ class Collector:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
                 continue
+        read_once[stream.name].set()
 
     async def _pass(self, stream: Stream, stop: asyncio.Event) -> StreamReport:
         began = time.monotonic()
         counts, calls = Counts(), self._client.calls(stream.name)
         complete, error = False, None
-        store = self._state.stream(self._settings.tenant.id, stream.name)
+        store = self._store(stream)
         try:
-            complete = await self._read(stream, store, counts, stop)
+            joins = Joins(stream, store, enabled=(each.name for each in self.streams))
+            for join in joins.each:
+                await self._refresh(join)
+            complete = await self._read(stream, store, joins, counts, stop)
+            await self._fill_in(stream, joins)
         except AquilaError as raised:
             error = _for_stream(raised, stream)
             store.fail(error.message)
@@ -223,8 +257,30 @@ class Collector:
             error=error,
         )
 
+    async def _refresh(self, join: Join) -> None:
+        try:
+            await refresh(join, self._client, now=now_ticks())
+        except RetriableError as error:
+            # What is held of it still serves; the next pass asks again.
+            _log.warning(
+                "What records are joined with could not be read",
+                stream=join.stream,
+                join=join.name,
+                error=error.message,
+            )
+
+    async def _fill_in(self, stream: Stream, joins: Joins) -> None:
+        for join in (*joins.each, *self._feeds(stream)):
+            index = self._named(join.stream).index(self._namespace)
+            await fill_in(join, self._engine, index, now=now_ticks())
+
     async def _read(
-        self, stream: Stream, store: StreamStore, counts: Counts, stop: asyncio.Event
+        self,
+        stream: Stream,
+        store: StreamStore,
+        joins: Joins,
+        counts: Counts,
+        stop: asyncio.Event,
     ) -> bool:
         spec = stream.collect
         while True:
@@ -236,6 +292,9 @@ class Collector:
             to_read = reach(spec, state, store, now=now_ticks(), look_back=look_back)
             current = store.begin(started=now_ticks(), since=to_read.since, sweep=to_read.sweep)
             first = state.cursor is None
+            careful = first or current.resumed
+            if careful:
+                await self._sink.refresh_backing(stream.index(self._namespace))
             work_done = False
             try:
                 async with Delivery(self._sink, stream.index(self._namespace)) as delivery:
@@ -246,7 +305,8 @@ class Collector:
                         current,
                         delivery,
                         field=field,
-                        careful=first or current.resumed,
+                        joins=joins,
+                        careful=careful,
                     )
                     if spec.strategy == "export":
                         work_done = await collect_export(
@@ -285,6 +345,7 @@ class Collector:
         delivery: Delivery,
         *,
         field: str | None,
+        joins: Joins,
         careful: bool,
     ) -> StreamPass:
         spec, tenant_id, observed = stream.collect, self._settings.tenant.id, datetime.now(UTC)
@@ -304,9 +365,12 @@ class Collector:
                 self._sink, stream=stream.name, tenant_id=tenant_id, namespace=self._namespace
             ),
             observed=observed,
-            careful=careful or spec.strategy == "export",
+            careful=careful,
             by_content=spec.identity.by_content,
             keep_ids=spec.strategy == "incremental",
+            entity=spec.identity.entity,
+            joins=joins,
+            feeds=self._feeds(stream),
             open_values=frozenset(followed.values) if followed else None,
             progress=self._progress,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.document import DocumentWriter
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
+from aquila_mde.collect.joins import Join, Joined, Joins
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink, Item, Outcome, Result
@@ -30,6 +32,13 @@ class Counts:
     created: int = 0
     existing: int = 0
     dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    version: Version
+    raw: bytes
+    joined: Joined
 
 
 class StreamPass:
@@ -57,6 +66,9 @@ class StreamPass:
         careful: bool,
         by_content: bool,
         keep_ids: bool,
+        entity: str,
+        joins: Joins,
+        feeds: Sequence[Join] = (),
         open_values: frozenset[str] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -74,6 +86,9 @@ class StreamPass:
         self._careful = careful
         self._by_content = by_content
         self._keep_ids = keep_ids
+        self._entity = entity
+        self._joins = joins
+        self._feeds = feeds
         self._open_values = open_values
         self._progress = progress
 
@@ -110,54 +125,74 @@ class StreamPass:
         self, records: Sequence[msgspec.Raw | bytes], bad: Sequence[bytes], batch: Batch
     ) -> None:
         refused = [unreadable(line) for line in bad]
-        found: list[tuple[Version, bytes]] = []
-        for record in records:
-            raw = bytes(record)
-            try:
-                found.append((self._reader.read(raw, self.context), raw))
-            except msgspec.DecodeError:
-                refused.append(unreadable(raw))
+        found = self._identify(records, refused)
         unknown = self._without_known(found)
         elsewhere = await self._in_older_indices(unknown)
-        fresh = [pair for pair in unknown if pair[0].document_id not in elsewhere]
+        fresh = [each for each in unknown if each.version.document_id not in elsewhere]
         self.counts.existing += len(found) - len(fresh)
-        for version, _ in unknown:
-            if version.document_id in elsewhere:
-                self._note(version, batch)
-        items = [Item(version.document_id, self.writer.write(raw)) for version, raw in fresh]
+        for each in unknown:
+            if each.version.document_id in elsewhere:
+                self._note(each.version, batch)
+        items = [
+            Item(each.version.document_id, self.writer.write(each.raw, each.joined.members))
+            for each in fresh
+        ]
 
         async def settle(outcomes: list[Outcome]) -> None:
+            for each, item, outcome in zip(fresh, items, outcomes, strict=True):
+                sent = outcome.result is Result.CREATED
+                sent_before = self._careful and outcome.result is Result.EXISTS
+                if each.joined.missing and (sent or sent_before):
+                    batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
             await self._settle(fresh, outcomes, refused, batch)
 
         await self._delivery.submit(items, settle)
 
-    def _without_known(self, found: list[tuple[Version, bytes]]) -> list[tuple[Version, bytes]]:
+    def _identify(
+        self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
+    ) -> list[_Record]:
+        read: list[tuple[bytes, dict[str, Any]]] = []
+        for record in records:
+            raw = bytes(record)
+            try:
+                read.append((raw, self._reader.values(raw)))
+            except msgspec.DecodeError:
+                refused.append(unreadable(raw))
+        for feed in self._feeds:
+            feed.learn((raw for raw, _ in read), self._entity)
+        joined = self._joins.find([values for _, values in read], self.context.started)
+        return [
+            _Record(self._reader.version(raw, values, self.context, one.digests), raw, one)
+            for (raw, values), one in zip(read, joined, strict=True)
+        ]
+
+    def _without_known(self, found: list[_Record]) -> list[_Record]:
         if self._by_content:
-            known = self._store.contents(version.entity for version, _ in found)
+            known = self._store.contents(each.version.entity for each in found)
             return [
-                (version, raw)
-                for version, raw in found
-                if known.get(version.entity) != (version.content, version.renewal)
+                each
+                for each in found
+                if known.get(each.version.entity) != (each.version.content, each.version.renewal)
             ]
         if self._keep_ids:
-            sent = self._store.known(version.document_id for version, _ in found)
-            return [pair for pair in found if pair[0].document_id not in sent]
+            sent = self._store.known(each.version.document_id for each in found)
+            return [each for each in found if each.version.document_id not in sent]
         return found
 
-    async def _in_older_indices(self, found: list[tuple[Version, bytes]]) -> set[str]:
+    async def _in_older_indices(self, found: list[_Record]) -> set[str]:
         if not self._careful or not found:
             return set()
-        ids = [version.document_id for version, _ in found]
+        ids = [each.version.document_id for each in found]
         return await self._sink.already_in(self._index, ids)
 
     async def _settle(
         self,
-        fresh: list[tuple[Version, bytes]],
+        fresh: list[_Record],
         outcomes: list[Outcome],
         refused: list[Refusal],
         batch: Batch,
     ) -> None:
-        for (version, raw), outcome in zip(fresh, outcomes, strict=True):
+        for each, outcome in zip(fresh, outcomes, strict=True):
             if outcome.result is Result.CREATED:
                 batch.created += 1
             elif outcome.result is Result.EXISTS:
@@ -165,18 +200,18 @@ class StreamPass:
             else:
                 refused.append(
                     Refusal(
-                        document_id=version.document_id,
-                        original=raw,
+                        document_id=each.version.document_id,
+                        original=each.raw,
                         status=outcome.status,
                         reason_type=outcome.reason_type,
                         reason=outcome.reason,
                     )
                 )
-            self._note(version, batch)
+            self._note(each.version, batch)
         if refused:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
-        self._store.commit(batch)
+        self._store.commit(batch, now=self.context.started)
         self.counts.created += batch.created
         self.counts.dead += batch.dead
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from aquila_mde.defender.errors import (
     ForeignLinkError,
 )
 from aquila_mde.defender.limits import Budget
+from aquila_mde.defender.page_limit import PageLimit
 from aquila_mde.defender.times import Ticks, ticks_of_http_date
 from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
 from aquila_mde.errors import AquilaError, RetriableError
@@ -74,8 +75,7 @@ class DefenderClient:
         self.retry = retry or RetryPolicy()
         self._budgets: dict[str, Budget] = {}
         self._calls: Counter[str] = Counter()
-        self.whole_answers: dict[str, int] = {}
-        """For each collection, the most rows that an answer held which was surely not cut."""
+        self._page_limits: defaultdict[tuple[str, ...], PageLimit] = defaultdict(PageLimit)
         self._http = httpx.AsyncClient(
             verify=tls_context(ca_file), timeout=timeouts(), headers=HEADERS
         )
@@ -91,6 +91,10 @@ class DefenderClient:
     def budget(self, path: str, per_minute: int, per_hour: int) -> None:
         """Declare the quota of the endpoint ``path``; declared again, the first one stays."""
         self._budgets.setdefault(path.lower(), Budget(per_minute, per_hour, wait=self.retry.wait))
+
+    def page_limit(self, path: str, expand: tuple[str, ...] = ()) -> PageLimit:
+        """What is known about the longest answer of ``path``, for as long as this client lives."""
+        return self._page_limits[path.lower(), *expand]
 
     async def get(
         self,

@@ -22,12 +22,9 @@ from aquila_mde.defender.errors import (
 )
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 
-_ROUND = 100
-"""Limits that a service sets are likely to be multiples of this."""
-_AIM = 0.7
-"""How full a page should be: fuller ones come back cut too often."""
-_OFF_ROUND = 7
-"""Rows less than aimed at: evenly spread ones would make round numbers, which look like limits."""
+_AIM = 2 / 3
+"""How full a page should be: fuller ones come back cut too often, and of evenly spread rows this
+is no round number, which would look like a limit."""
 _GROWTH = 4
 _FEW = 0.05
 """Below this part of a page the number of rows says nothing about those that follow."""
@@ -87,6 +84,7 @@ class _Reader:
         self.collection = collection
         self.stream = stream
         self._client = client
+        self._limit = client.page_limit(collection.path, collection.expand)
         self._ids = _property_decoder(collection.id_property)
         self._times = _property_decoder(collection.time_field or "")
 
@@ -105,33 +103,34 @@ class _Reader:
         """The rows behind a paging link."""
         return await self._get(link, None)
 
-    async def may_be_cut(self, rows: _Rows, condition: str | None, *, skip: int = 0) -> bool:
-        """Whether the service holds more rows than it gave.
-
-        A service may cut ``$top`` without a word, at a number that nobody knows. An answer that is
-        shorter than one that was whole cannot have been cut; of any other it is asked whether
-        there is a row behind the last.
-        """
-        count, path = len(rows.records), self.collection.path
+    def cut(self, rows: _Rows) -> bool | None:
+        """Whether the service cut this answer; ``None``: it has to be asked."""
+        count = len(rows.records)
         if count >= self.collection.page_size or rows.next_link is not None:
             return True
-        whole = self._client.whole_answers.get(path, 0)
-        if count < whole or (count == whole and count % _ROUND):
-            return False
-        if await self._exists_behind(skip + count, condition):
-            return True
-        self._client.whole_answers[path] = max(whole, count)
-        return False
+        return self._limit.cuts(count)
 
-    async def _exists_behind(self, number: int, condition: str | None) -> bool:
-        params = {"$top": "1", "$skip": str(number)}
+    async def may_be_cut(self, rows: _Rows, condition: str | None) -> bool:
+        """Whether the service holds more rows than it gave; asks for the next one if need be."""
+        cut = self.cut(rows)
+        if cut is not None:
+            return cut
+        count = len(rows.records)
+        params = {"$top": "1", "$skip": str(count)}
         if condition:
             params["$filter"] = condition
         try:
-            return bool((await self._get(self.collection.path, params)).records)
+            behind = await self._get(self.collection.path, params)
         except BadRequestError:
             # Nobody may look there, so nobody knows.
             return True
+        self.learn(rows, whole=not behind.records)
+        return bool(behind.records)
+
+    def learn(self, rows: _Rows, *, whole: bool) -> None:
+        """It turned out whether there are further rows behind these."""
+        if len(rows.records) < self.collection.page_size:
+            self._limit.learn(len(rows.records), whole=whole)
 
     async def _get(self, path_or_link: str, params: dict[str, str] | None) -> _Rows:
         answer = await self._client.get(
@@ -140,6 +139,7 @@ class _Reader:
         if answer.status in self.collection.empty_on:
             return _Rows([], None, answer.server_time)
         envelope = self._open(answer)
+        self._limit.saw(len(envelope.value))
         return _Rows(envelope.value, envelope.next_link, answer.server_time)
 
     def _open(self, answer: Answer) -> _Envelope:
@@ -202,7 +202,8 @@ async def read_since(
     """Every record whose time is at or after ``since`` and, if given, before ``until``.
 
     The pages go forward in time, so that a record that is updated meanwhile is met again later
-    and never missed. One call is enough where one answer holds everything.
+    and never missed. One call is enough where one answer holds everything and is shorter than
+    an earlier one; if not, one more call asks whether that was all.
     """
     reader = _Reader(client, collection, stream)
     position = since
@@ -260,7 +261,7 @@ def _shorter(reader: _Reader, rows: _Rows, start: Ticks, end: Ticks | None) -> T
     if end is None:
         end = max([*times[-1:], rows.server_time or start, start + 1]) + 1
     half = (start + end) // 2
-    middle = times[max(len(times) // 2 - _OFF_ROUND, 0)] if times else half
+    middle = times[len(times) // 2] if times else half
     return max(min(half, middle), start + 1)
 
 
@@ -268,8 +269,7 @@ def _longer(start: Ticks, end: Ticks | None, count: int, length: Ticks, full: in
     """The end to try next, after ``count`` rows came from a stretch of ``length``."""
     if count < _FEW * full:
         return end
-    aim = max(_AIM * full - _OFF_ROUND, 1)
-    grown = start + max(int(length * min(_GROWTH, aim / count)), 1)
+    grown = start + max(int(length * min(_GROWTH, _AIM * full / count)), 1)
     return grown if end is None else min(grown, end)
 
 
@@ -340,22 +340,26 @@ async def _one_pass(
         skip += len(rows.records)
         if rows.next_link is not None:
             rows = await reader.follow(rows.next_link)
-        elif await reader.may_be_cut(rows, condition, skip=skip - len(rows.records)):
-            try:
-                rows = await reader.rows(condition, skip=skip)
-            except BadRequestError as error:
-                raise PagingLimitError(
-                    f"{reader.collection.path} holds more rows than it lets a client page "
-                    f"through: {len(seen)} were read, those behind number {skip} were not "
-                    f"({error.message})",
-                    hint=(
-                        f"All of them have the same time ({condition})."
-                        if condition
-                        else "The collection has no time that it could be cut by."
-                    ),
-                    tenant=error.tenant,
-                    stream=error.stream,
-                    request_id=error.request_id,
-                ) from None
-        else:
+            continue
+        if reader.cut(rows) is False:
             return
+        try:
+            behind = await reader.rows(condition, skip=skip)
+        except BadRequestError as error:
+            raise PagingLimitError(
+                f"{reader.collection.path} holds more rows than it lets a client page "
+                f"through: {len(seen)} were read, those behind number {skip} were not "
+                f"({error.message})",
+                hint=(
+                    f"All of them have the same time ({condition})."
+                    if condition
+                    else "The collection has no time that it could be cut by."
+                ),
+                tenant=error.tenant,
+                stream=error.stream,
+                request_id=error.request_id,
+            ) from None
+        reader.learn(rows, whole=not behind.records)
+        if not behind.records:
+            return
+        rows = behind

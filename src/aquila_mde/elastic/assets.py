@@ -13,17 +13,14 @@ import structlog
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineRefusedError, ForeignAssetError
+from aquila_mde.elastic.package import DataStream, Json, Package, read_package
 from aquila_mde.elastic.plan import (
     MANAGED_BY,
     Asset,
-    DataStream,
-    Json,
-    Package,
     Present,
     Request,
     plan_assets,
     plan_install,
-    read_package,
 )
 from aquila_mde.streams.tree import PackageTree
 
@@ -295,10 +292,9 @@ async def _update_write_indices(
             await _roll_over(engine, each["name"])
             report.rolled_over.append(each["name"])
             continue
-        pipelines = {
-            "index.default_pipeline": stream.pipeline(package.version),
-            "index.final_pipeline": package.final_pipeline,
-        }
+        pipelines = {"index.default_pipeline": stream.pipeline(package.version)}
+        if dialect.final_pipeline_is_a_setting(engine.info.flavour):
+            pipelines["index.final_pipeline"] = package.final_pipeline
         await engine.request("PUT", f"{index}/_settings", pipelines)
         report.updated.append(f"write index {index}")
 

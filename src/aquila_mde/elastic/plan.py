@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,10 @@ import msgspec
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.dialect import Flavour
 from aquila_mde.elastic.mappings import count_fields, field_tree, mappings_of, read_fields
-from aquila_mde.streams.faults import Fault, FaultsFoundError, raise_if_any
+from aquila_mde.elastic.package import DataStream, Json, Package, read_mapping, read_package
+from aquila_mde.streams.faults import Fault, raise_if_any
 from aquila_mde.streams.tree import PackageTree
-from aquila_mde.streams.yaml_source import read_yaml
 
-Json = dict[str, Any]
 Kind = Literal["lifecycle policy", "pipeline", "component template", "index template"]
 
 MANAGED_BY = "aquila"
@@ -76,93 +75,6 @@ class Present:
     lifecycle: bool = True
 
 
-@dataclass(frozen=True)
-class DataStream:
-    """One folder of ``data_stream/`` with what its manifest says of the engine."""
-
-    folder: Path
-    dataset: str
-    ilm_policy: str | None
-    settings: Json = field(default_factory=dict)
-    mappings: Json = field(default_factory=dict)
-
-    @property
-    def base(self) -> str:
-        """What the names of its objects begin with."""
-        return f"logs-{self.dataset}"
-
-    @property
-    def pattern(self) -> str:
-        """The data streams that it is for, one for each namespace."""
-        return f"{self.base}-*"
-
-    @property
-    def template(self) -> str:
-        """The index template's name."""
-        return self.base
-
-    @property
-    def component(self) -> str:
-        """The component template's name."""
-        return f"{self.base}@package"
-
-    def pipeline(self, version: str, name: str = "") -> str:
-        """The name of the entry pipeline, or of the one in the file ``name``."""
-        return f"{self.base}-{version}-{name}" if name else f"{self.base}-{version}"
-
-
-@dataclass(frozen=True)
-class Package:
-    """The package as its manifests describe it."""
-
-    name: str
-    version: str
-    streams: list[DataStream]
-
-    @property
-    def globals(self) -> str:
-        """The component template that every data stream of the package shares."""
-        return f"logs-{self.name}@globals"
-
-    @property
-    def final_pipeline(self) -> str:
-        """The pipeline that every document passes last."""
-        return f"logs-{self.name}@final"
-
-    def custom_components(self, stream: DataStream) -> list[str]:
-        """Component templates a user may create, the weakest first."""
-        return ["logs@custom", f"{self.name}@custom", f"{stream.base}@custom"]
-
-    def custom_pipelines(self, stream: DataStream) -> list[str]:
-        """Pipelines a user may create, in the order in which they are called."""
-        return [
-            "global@custom",
-            "logs@custom",
-            f"logs-{self.name}.integration@custom",
-            f"{stream.base}@custom",
-        ]
-
-
-def read_package(tree: PackageTree) -> Package:
-    """The manifests of ``tree``; raises one error that lists every fault in them."""
-    faults: list[Fault] = []
-    source, found = read_yaml(tree.manifest)
-    faults += found
-    values = source.values if source and isinstance(source.values, dict) else {}
-    faults += [
-        source.fault((key,), "is missing")
-        for key in ("name", "version")
-        if source is not None and not isinstance(values.get(key), str)
-    ]
-    streams = []
-    for folder in tree.data_streams():
-        stream, found = _read_stream(folder, str(values.get("name")))
-        faults += found
-        streams.append(stream)
-    raise_if_any(faults)
-    return Package(values["name"], values["version"], streams)
-
-
 def plan_install(
     tree: PackageTree, flavour: Flavour, present: Present | None = None
 ) -> list[Request]:
@@ -198,7 +110,7 @@ class _Planner:
             return
         for file in sorted((stream.folder / "elasticsearch" / "ilm").glob("*.json")):
             name = f"{stream.base}-{file.stem}"
-            body = _read_mapping(file, "policy")
+            body = read_mapping(file, "policy")
             digest = self._digest(body)
             if self.flavour == "elasticsearch":
                 body["policy"]["_meta"] = self._meta(digest)
@@ -227,9 +139,11 @@ class _Planner:
     ) -> Asset:
         body: Json = {"processors": []}
         if file is not None:
-            body |= self._with_names(_read_mapping(file), stream)
+            body |= self._with_names(read_mapping(file), stream)
         if entry:
             body["processors"] = [*body["processors"], *self._call_outs(stream)]
+            if body.get("on_failure"):
+                body["on_failure"] = [*body["on_failure"], *self._final_call()]
         return self._asset("pipeline", name, body)
 
     def _with_names(self, value: Any, stream: DataStream) -> Any:
@@ -249,6 +163,12 @@ class _Planner:
                 yield {"pipeline": {"name": name, "ignore_missing_pipeline": True, "tag": name}}
             elif name in self.present.pipelines:
                 yield {"pipeline": {"name": name, "tag": name}}
+        yield from self._final_call()
+
+    def _final_call(self) -> Iterator[Json]:
+        if not dialect.final_pipeline_is_a_setting(self.flavour):
+            name = self.package.final_pipeline
+            yield {"pipeline": {"name": name, "tag": name}}
 
     def final_pipeline(self) -> Asset:
         ingested = {
@@ -273,16 +193,15 @@ class _Planner:
             "match_mapping_type": "string",
             "mapping": {"type": "keyword", "ignore_above": 1024},
         }
-        body = {
-            "template": {
-                "settings": {"index": {"final_pipeline": self.package.final_pipeline}},
-                "mappings": {
-                    "date_detection": False,
-                    "dynamic_templates": [{"strings_as_keyword": strings}],
-                },
+        template: Json = {
+            "mappings": {
+                "date_detection": False,
+                "dynamic_templates": [{"strings_as_keyword": strings}],
             }
         }
-        return self._asset("component template", self.package.globals, body)
+        if dialect.final_pipeline_is_a_setting(self.flavour):
+            template["settings"] = {"index": {"final_pipeline": self.package.final_pipeline}}
+        return self._asset("component template", self.package.globals, {"template": template})
 
     def component(self, stream: DataStream) -> Asset:
         tree = field_tree(read_fields(stream.folder))
@@ -344,41 +263,6 @@ class _Planner:
     def _digest(self, body: Json) -> str:
         content = msgspec.json.encode([self.package.version, body], order="sorted")
         return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _read_stream(folder: Path, package: str) -> tuple[DataStream, list[Fault]]:
-    source, faults = read_yaml(folder / "manifest.yml")
-    values: Json = source.values if source and isinstance(source.values, dict) else {}
-    template = ((values.get("elasticsearch") or {}).get("index_template")) or {}
-    stream = DataStream(
-        folder=folder,
-        dataset=str(values.get("dataset", f"{package}.{folder.name}")),
-        ilm_policy=values.get("ilm_policy"),
-        settings=template.get("settings") or {},
-        mappings=template.get("mappings") or {},
-    )
-    policy = stream.ilm_policy
-    if source is not None and policy and policy.startswith(f"{stream.base}-"):
-        file = f"{policy.removeprefix(f'{stream.base}-')}.json"
-        if not (folder / "elasticsearch" / "ilm" / file).is_file():
-            faults.append(source.fault(("ilm_policy",), f"needs elasticsearch/ilm/{file}"))
-    return stream, faults
-
-
-def _read_mapping(file: Path, *needed: str) -> Json:
-    source, faults = read_yaml(file)
-    if source is None:
-        raise FaultsFoundError(faults)
-    values: Json = source.values if isinstance(source.values, dict) else {}
-    if not isinstance(source.values, dict):
-        faults.append(Fault(file, 1, "", "must hold a mapping"))
-    faults += [
-        source.fault((key,), "is missing")
-        for key in needed
-        if not isinstance(values.get(key), dict)
-    ]
-    raise_if_any(faults)
-    return values
 
 
 def _unique(templates: list[Json]) -> list[Json]:

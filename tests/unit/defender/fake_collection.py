@@ -32,6 +32,7 @@ class FakeCollection:
     cap: int = 10_000
     """Most rows in one answer; more are cut without a word."""
     max_skip: int = 10_000
+    heeds_skip: bool = True
     links: bool = False
     """Whether a cut answer names the next page."""
     order: str = "random"
@@ -49,6 +50,7 @@ class FakeCollection:
         if skip > self.max_skip:
             return error(400, "ODataError", f"The limit of $skip is {self.max_skip}")
         found = [row for row in self._ordered() if self._fits(row, asked.get("$filter", ""))]
+        skip = skip if self.heeds_skip else 0
         page = found[skip : skip + min(top, self.cap)]
         link = None
         if self.links and skip + len(page) < len(found):

@@ -73,22 +73,41 @@ def _check_coverage(
 
 
 class TestReadSince:
-    async def test_what_fits_in_one_answer_takes_one_call(
+    async def test_what_fits_in_one_answer_takes_one_call_and_at_first_a_question(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         fake = collection_of(START + n * SECOND for n in range(-5, 20))
         microsoft.routes[PATH] = fake
         pages = await _since(client, _alerts(expand=("evidence",)))
-        (call,) = fake.calls
-        assert call == {
-            "$top": "1000",
-            "$filter": f"{TIME} ge 2026-03-01T00:00:00.1234567Z",
-            "$expand": "evidence",
-        }
+        condition = f"{TIME} ge 2026-03-01T00:00:00.1234567Z"
+        call = {"$top": "1000", "$filter": condition, "$expand": "evidence"}
+        assert fake.calls == [call, {"$top": "1", "$skip": "20", "$filter": condition}]
         _check_coverage(fake, pages, START, None)
         (page,) = pages
         assert page.server_time is not None
         assert page.done_until == page.server_time
+
+        fake.calls.clear()
+        _check_coverage(fake, await _since(client, _alerts(expand=("evidence",))), START, None)
+        assert fake.calls == [call]
+
+    async def test_only_an_answer_longer_than_all_before_is_asked_about(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of([])
+        microsoft.routes[PATH] = fake
+
+        async def calls_with(count: int) -> int:
+            fake.records = [record(n, START + n) for n in range(count)]
+            fake.calls.clear()
+            _check_coverage(fake, await _since(client, _alerts()), START, None)
+            return len(fake.calls)
+
+        counts = [0, 5, 5, 5, 4, 1, 0, 5, 6, 6, 99, 99, 98]
+        assert [await calls_with(n) for n in counts] == [1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 2, 1, 1]
+        # Numbers that may well be limits: the longest so far, and round ones.
+        counts = [250, 250, 249, 101, 100, 200, 99]
+        assert [await calls_with(n) for n in counts] == [2, 2, 1, 1, 2, 2, 1]
 
     async def test_an_empty_collection_is_one_empty_page(
         self, microsoft: Microsoft, client: DefenderClient
@@ -108,7 +127,8 @@ class TestReadSince:
         (page,) = await _since(client, _alerts(), until=START + 10 * SECOND)
         _check_coverage(fake, [page], START, START + 10 * SECOND)
         assert page.done_until == START + 10 * SECOND
-        assert len(fake.calls) == 1
+        assert [call["$top"] for call in fake.calls] == ["1000", "1"]
+        assert fake.calls[0]["$filter"] == fake.calls[1]["$filter"]
 
     @pytest.mark.parametrize("links", [True, False])
     @pytest.mark.parametrize("order", ["random", "storage"])
@@ -123,7 +143,7 @@ class TestReadSince:
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 2.5 * 10_000 / 1000
 
-    @pytest.mark.parametrize("cap", [100, 500])
+    @pytest.mark.parametrize("cap", [100, 170, 500])
     async def test_a_page_that_is_cut_without_a_word_is_noticed(
         self, microsoft: Microsoft, client: DefenderClient, cap: int
     ) -> None:
@@ -132,6 +152,68 @@ class TestReadSince:
         pages = await _since(client, _alerts(10_000))
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 4 * 2_345 / cap
+
+    @pytest.mark.parametrize("order", ["storage", "random", "shifting"])
+    async def test_a_thousand_rows_of_one_time_survive_a_cut_without_a_word(
+        self, microsoft: Microsoft, client: DefenderClient, order: str
+    ) -> None:
+        times = [START + n * DAY for n in range(500)]
+        times += [START + 20 * DAY + 1] * 1000
+        fake = collection_of(times, cap=170, order=order)
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts(10_000))
+        _check_coverage(fake, pages, START, None)
+        assert len(fake.calls) < 120
+
+    async def test_a_cut_at_the_very_number_that_was_whole_before_is_noticed(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of((START + n for n in range(170)), cap=170, order="storage")
+        microsoft.routes[PATH] = fake
+        _check_coverage(fake, await _since(client, _alerts()), START, None)
+        fake.records.append(record(170, START + 170))
+        _check_coverage(fake, await _since(client, _alerts()), START, None)
+
+    async def test_a_limit_that_is_lowered_is_noticed(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(START + n * SECOND for n in range(1_234))
+        microsoft.routes[PATH] = fake
+        assert len(await _since(client, _alerts(10_000))) == 1
+        fake.cap = 500
+        _check_coverage(fake, await _since(client, _alerts(10_000)), START, None)
+
+    async def test_a_limit_for_expanded_rows_is_one_of_its_own(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(START + n * SECOND for n in range(1_234))
+
+        def heavy(request: Request) -> Response:
+            fake.cap = 170 if "$expand" in request.query_params else 10_000
+            return fake(request)
+
+        microsoft.routes[PATH] = heavy
+        _check_coverage(fake, await _since(client, _alerts(10_000)), START, None)
+        expanded = await _since(client, _alerts(10_000, expand=("evidence",)))
+        _check_coverage(fake, expanded, START, None)
+
+    async def test_where_nobody_may_look_for_a_next_row_the_stretch_is_shortened(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of((START + n * SECOND for n in range(150)), max_skip=100)
+        microsoft.routes[PATH] = fake
+        pages = await _since(client, _alerts())
+        _check_coverage(fake, pages, START, None)
+        assert len(fake.calls) < 10
+
+    async def test_a_service_that_takes_no_notice_of_skip_is_given_up(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of((START + n * SECOND for n in range(5)), heeds_skip=False)
+        microsoft.routes[PATH] = fake
+        with pytest.raises(PagingLimitError, match="the same rows, each time: 1 different"):
+            await _since(client, _alerts())
+        assert len(fake.calls) < 70
 
     @pytest.mark.parametrize("links", [True, False])
     @pytest.mark.parametrize("order", ["random", "shifting"])
@@ -196,8 +278,12 @@ class TestReadSince:
         fake = collection_of(START + n * SECOND for n in range(1000))
         microsoft.routes[PATH] = fake
         pages = await _since(client, _alerts(100))
-        assert sorted(_ids(pages)) == sorted(row["id"] for row in fake.records)
-        assert pages[-1].done_until is None
+        _check_coverage(fake, pages, START, None)
+        assert pages[-1].server_time is None
+        assert pages[-1].done_until == START + 999 * SECOND
+
+        (page,) = await _since(client, _alerts(100), START + DAY)
+        assert (page.records, page.done_until) == ([], None)
 
     @pytest.mark.parametrize("body", ['{"records": []}', '{"value": null}', '{"value": [}'])
     async def test_an_answer_without_records_is_no_empty_collection(
@@ -235,8 +321,8 @@ _CLUSTERED = st.lists(
 @given(
     offsets=_CLUSTERED,
     repeat=st.integers(1, 4),
-    page_size=st.integers(1, 120),
-    cap=st.sampled_from([100, 10_000]),
+    page_size=st.integers(1, 300),
+    cap=st.sampled_from([100, 113, 170, 10_000]),
     links=st.booleans(),
     order=st.sampled_from(["storage", "shifting", "random"]),
     since=st.integers(-2, 500),
@@ -269,7 +355,7 @@ async def test_every_record_is_yielded_once_and_no_promise_is_broken(
 
 
 class TestReadAll:
-    async def test_a_small_set_takes_one_call(
+    async def test_a_small_set_takes_one_call_and_at_first_a_question(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         fake = collection_of(range(7))
@@ -277,7 +363,31 @@ class TestReadAll:
         (page,) = await _all(client, _alerts(1000))
         assert len(page.records) == 7
         assert page.done_until is None
+        assert fake.calls == [{"$top": "1000"}, {"$top": "1000", "$skip": "7"}]
+
+        fake.calls.clear()
+        (page,) = await _all(client, _alerts(1000))
+        assert len(page.records) == 7
         assert fake.calls == [{"$top": "1000"}]
+
+    @pytest.mark.parametrize("order", ["storage", "random", "shifting"])
+    async def test_a_page_that_is_cut_without_a_word_is_noticed(
+        self, microsoft: Microsoft, client: DefenderClient, order: str
+    ) -> None:
+        fake = collection_of(range(1_000), cap=170, order=order)
+        microsoft.routes[PATH] = fake
+        ids = _ids(await _all(client, _alerts(10_000)))
+        assert sorted(ids) == sorted(f"record-{n}" for n in range(1_000))
+        if order == "storage":
+            skips = [None, "170", "340", "510", "680", "850"]
+            assert [call.get("$skip") for call in fake.calls] == skips * 2
+
+    async def test_a_short_last_page_needs_no_look_behind_it(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        fake = collection_of(range(1_150), order="storage", max_skip=900)
+        microsoft.routes[PATH] = fake
+        assert len(_ids(await _all(client, _alerts(300)))) == 1_150
 
     async def test_an_empty_set_is_one_empty_page(
         self, microsoft: Microsoft, client: DefenderClient
@@ -361,14 +471,14 @@ class TestReadAll:
         with pytest.raises(BadRequestError):
             await _all(client, _alerts())
 
+    @pytest.mark.parametrize("page_size", [10, 1000])
     async def test_a_service_that_takes_no_notice_of_skip_is_given_up(
-        self, microsoft: Microsoft, client: DefenderClient
+        self, microsoft: Microsoft, client: DefenderClient, page_size: int
     ) -> None:
-        same = rows(*(record(n, n) for n in range(10)))
-        microsoft.script(PATH, same)
+        microsoft.routes[PATH] = collection_of(range(10), heeds_skip=False)
         with pytest.raises(PagingLimitError, match="the same rows, each time: 10 different"):
-            await _all(client, _alerts(10))
-        assert len(microsoft.calls) < 100
+            await _all(client, _alerts(page_size))
+        assert len(microsoft.calls) < 60
 
     async def test_a_set_that_grows_with_every_reading_is_given_up(
         self, microsoft: Microsoft, client: DefenderClient
@@ -388,6 +498,6 @@ class TestReadAll:
     ) -> None:
         strange = [{"id": None, "n": 1}, {"id": None, "n": 2}, {"n": 3}, {"id": "", "n": 4}]
         strange += [{"id": 5}, {"id": 5, "again": True}, {"n": 3}]
-        microsoft.script(PATH, rows(*strange))
+        microsoft.script(PATH, rows(*strange), rows())
         pages = await _all(client, _alerts(1000))
         assert [json.loads(bytes(raw)) for raw in pages[0].records] == strange[:5]

@@ -62,6 +62,19 @@ async def test_a_document_passes_everything_that_was_installed(
     assert properties["text"] == {"type": "keyword", "ignore_above": 1024}
 
 
+async def test_a_document_that_fails_in_the_pipeline_arrives_too(
+    tree: Tree, engine: Engine
+) -> None:
+    failed = [{"set": {"field": "event.kind", "value": "pipeline_error"}}]
+    broken = [{"rename": {"field": "nowhere", "target_field": "x"}}]
+    tree.pipeline("default", {"processors": broken, "on_failure": failed})
+    await install(engine, tree.tree)
+    await send(engine, tree, "a")
+    event = (await only_document(engine, tree))["event"]
+    assert event["kind"] == "pipeline_error"
+    assert event["ingested"] > "2026"
+
+
 async def test_the_original_is_kept_on_demand(installed: Tree, engine: Engine) -> None:
     await send(engine, installed, "a", tag="preserve_original_event")
     assert (await only_document(engine, installed))["event"]["original"] == "{}"

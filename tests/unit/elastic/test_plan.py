@@ -93,8 +93,34 @@ def test_the_entry_pipeline_calls_the_users_own(tree: Tree) -> None:
     assert all(each["pipeline"]["ignore_missing_pipeline"] for each in processors[1:])
     present = Present(pipelines=frozenset({"logs@custom"}))
     body = bodies(plan_install(tree.tree, "opensearch", present))[path]
-    assert body["processors"][1:] == [{"pipeline": {"name": "logs@custom", "tag": "logs@custom"}}]
+    assert body["processors"][1:] == [
+        {"pipeline": {"name": "logs@custom", "tag": "logs@custom"}},
+        FINAL_CALL,
+    ]
     assert "_meta" not in body
+
+
+FINAL_CALL = {"pipeline": {"name": "logs-pack@final", "tag": "logs-pack@final"}}
+
+
+def test_every_document_passes_the_final_pipeline(tree: Tree) -> None:
+    """As a setting where that is free, called at the end of the entry pipeline elsewhere."""
+    failed = [{"set": {"field": "event.kind", "value": "pipeline_error"}}]
+    tree.pipeline("default", PIPELINE | {"on_failure": failed})
+    entry, shared = (
+        "_ingest/pipeline/logs-pack.alert-1.2.3",
+        "_component_template/logs-pack@globals",
+    )
+    elastic = bodies(plan_install(tree.tree, "elasticsearch"))
+    other = bodies(plan_install(tree.tree, "opensearch"))
+    assert elastic[shared]["template"]["settings"] == {
+        "index": {"final_pipeline": "logs-pack@final"}
+    }
+    assert FINAL_CALL not in elastic[entry]["processors"]
+    assert elastic[entry]["on_failure"] == failed
+    assert "settings" not in other[shared]["template"]
+    assert other[entry]["processors"][-1] == FINAL_CALL
+    assert other[entry]["on_failure"] == [*failed, FINAL_CALL]
 
 
 def test_references_to_other_pipelines_get_their_installed_names(tree: Tree) -> None:
@@ -114,7 +140,7 @@ def test_references_to_other_pipelines_get_their_installed_names(tree: Tree) -> 
 def test_a_stream_without_a_pipeline_has_an_empty_one(tree: Tree) -> None:
     (tree.stream / "elasticsearch/ingest_pipeline/default.yml").unlink()
     found = bodies(plan_install(tree.tree, "opensearch"))
-    assert found["_ingest/pipeline/logs-pack.alert-1.2.3"] == {"processors": []}
+    assert found["_ingest/pipeline/logs-pack.alert-1.2.3"] == {"processors": [FINAL_CALL]}
     settings = component(tree)["settings"]["index"]
     assert settings["default_pipeline"] == "logs-pack.alert-1.2.3"
 
