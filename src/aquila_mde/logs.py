@@ -53,6 +53,8 @@ def configure_logging(level: str) -> None:
     )
     logging.captureWarnings(True)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # It warns of every failed try, which this program tells itself, with what it does about it.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
 
 
 def _for_terminal() -> list[Processor]:

@@ -382,10 +382,7 @@ _AFTER_ERROR_SECONDS = 60.0
 
 def _for_stream(error: AquilaError, stream: Stream) -> AquilaError:
     error.stream = error.stream or stream.name
-    if isinstance(error, PermissionDeniedError) and not error.hint:
-        error.hint = (
-            f"Add the application permission {stream.collect.endpoint.permission} "
-            "(WindowsDefenderATP) to the application in Entra and grant admin consent. "
-            "The other streams go on."
-        )
+    if isinstance(error, PermissionDeniedError) and error.needed is None:
+        error.needed = stream.collect.endpoint.permission
+        error.hint = f"The stream needs the application permission {error.needed}. {error.hint}"
     return error

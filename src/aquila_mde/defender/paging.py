@@ -9,7 +9,7 @@ until one comes that has not been.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -58,9 +58,9 @@ class Page:
     done_until: Ticks | None
     """With this page delivered, so is every record of the stretch whose time is before this.
 
-    ``None``: not yet known, more pages of the same time follow. For the page that ends a reading
-    without an upper bound it is the service's own time or, where it does not say it, the newest
-    time among the records.
+    ``None``: not yet known, more pages of the same time follow. In a reading without an upper
+    bound it is never beyond the service's own time or, where the service does not say it, the
+    newest time among the records: what is dated later, others may still be added before it.
     """
     server_time: Ticks | None
 
@@ -110,15 +110,13 @@ class _Reader:
             return True
         return self._limit.cuts(count)
 
-    async def may_be_cut(self, rows: _Rows, condition: str | None) -> bool:
+    async def may_be_cut(self, rows: _Rows, condition: str) -> bool:
         """Whether the service holds more rows than it gave; asks for the next one if need be."""
         cut = self.cut(rows)
         if cut is not None:
             return cut
         count = len(rows.records)
-        params = {"$top": "1", "$skip": str(count)}
-        if condition:
-            params["$filter"] = condition
+        params = {"$top": "1", "$skip": str(count), "$filter": condition}
         try:
             behind = await self._get(self.collection.path, params)
         except BadRequestError:
@@ -207,7 +205,8 @@ async def read_since(
     """
     reader = _Reader(client, collection, stream)
     position = since
-    done: Ticks | None = None
+    # The service's own time or what comes closest to it.
+    now: Ticks | None = None
     # Ends of stretches that are known to hold more than one answer; the innermost is the last.
     ends = [until]
     end = until
@@ -217,6 +216,8 @@ async def read_since(
         condition = reader.window(position, end)
         rows = await reader.rows(condition)
         fullest = max(fullest, len(rows.records))
+        here = rows.server_time or reader.latest(rows.records)
+        now = max((time for time in (now, here) if time is not None), default=None)
         if await reader.may_be_cut(rows, condition):
             cut_once = True
             if end != position + 1:
@@ -225,21 +226,16 @@ async def read_since(
                 end = _shorter(reader, rows, position, end)
                 continue
             # One single point in time holds more than an answer.
-            async for page in read_all(
-                client, collection, stream=stream, filter=reader.window(position, end)
-            ):
+            async for page in read_all(client, collection, stream=stream, filter=condition):
                 yield page
-            yield Page([], end, rows.server_time)
-            count, length = 0, 0
-        elif end is None:
-            now = rows.server_time
-            seen = [time for time in (now or reader.latest(rows.records), done) if time is not None]
-            yield Page(rows.records, max(seen, default=None), now)
+            rows = replace(rows, records=[])
+        if end is None:
+            yield Page(rows.records, now, rows.server_time)
             return
-        else:
-            yield Page(rows.records, end, rows.server_time)
-            count, length = len(rows.records), end - position
-        position = done = end
+        known = until is not None or (now is not None and end <= now)
+        yield Page(rows.records, end if known else now, rows.server_time)
+        count, length = len(rows.records), end - position
+        position = end
         while ends and ends[-1] is not None and ends[-1] <= position:
             ends.pop()
         if not ends:
