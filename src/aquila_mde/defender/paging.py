@@ -127,8 +127,7 @@ class _Reader:
 
     def learn(self, rows: _Rows, *, whole: bool) -> None:
         """It turned out whether there are further rows behind these."""
-        if len(rows.records) < self.collection.page_size:
-            self._limit.learn(len(rows.records), whole=whole)
+        self._limit.learn(len(rows.records), whole=whole)
 
     async def _get(self, path_or_link: str, params: dict[str, str] | None) -> _Rows:
         answer = await self._client.get(

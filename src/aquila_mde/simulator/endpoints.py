@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,9 @@ from aquila_mde.simulator.collection import Collection, EntityType
 from aquila_mde.simulator.export_files import VulnerabilityExport
 from aquila_mde.simulator.odata import Kind
 from aquila_mde.simulator.tenant import Tenant
+from aquila_mde.streams.collect_spec import Endpoint as DeclaredEndpoint
 from aquila_mde.streams.stream import Stream
 
-_CATALOGUE = "/api/vulnerabilities"
-_CATALOGUE_PERMISSION = "Vulnerability.Read.All"
-_CATALOGUE_QUOTA = (50, 1500)
 _SINGLE_QUOTA = (100, 1500)
 
 
@@ -51,7 +49,7 @@ _OWN = {
     "/api/machines": "machines",
     "/api/machineactions": "actions",
     "/api/machines/softwarevulnerabilitiesexport": "export",
-    _CATALOGUE: "vulnerabilities",
+    "/api/vulnerabilities": "vulnerabilities",
 }
 
 
@@ -87,11 +85,27 @@ def endpoints(
             f"No stream of the package reads {', '.join(unknown)}",
             hint="Add data_stream/<name>/collect.yml with that endpoint: it names the permission.",
         )
-    if _CATALOGUE not in found:
-        found[_CATALOGUE] = Endpoint(
-            _CATALOGUE, _CATALOGUE_PERMISSION, *_CATALOGUE_QUOTA, None, "vulnerabilities"
-        )
+    for joined in _joined_endpoints(streams):
+        path = joined.path.lower()
+        if path in _OWN and path not in found:
+            quota = joined.quota
+            found[path] = Endpoint(
+                joined.path,
+                joined.permission,
+                quota.per_minute,
+                quota.per_hour,
+                None,
+                _OWN[path],
+            )
     return found
+
+
+def _joined_endpoints(streams: Sequence[Stream]) -> Iterator[DeclaredEndpoint]:
+    """The collections that are read only to be joined with the records of a stream."""
+    for stream in streams:
+        for join in stream.collect.joins.values():
+            if join.source is not None:
+                yield join.source.endpoint
 
 
 def _export_of(
