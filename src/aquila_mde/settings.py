@@ -3,8 +3,9 @@
 Variables: ``AQUILA_TENANT_ID``, ``AQUILA_CLIENT_ID``, ``AQUILA_CLIENT_SECRET``,
 ``AQUILA_CLIENT_SECRET_FILE``, ``AQUILA_CERTIFICATE``, ``AQUILA_CLOUD``, ``AQUILA_NAMESPACE``,
 ``AQUILA_STATE``, ``AQUILA_CA_FILE`` and, for the engine, ``ES_URL``, ``ES_API_KEY``,
-``ES_USERNAME``, ``ES_PASSWORD``, ``ES_CA_FILE``. Any other setting is reached by its path with
-two underscores, for example ``AQUILA_TENANT__API_URL``.
+``ES_USERNAME``, ``ES_PASSWORD``, ``ES_CA_FILE``, and, for Kibana, ``KIBANA_URL``,
+``KIBANA_API_KEY``, ``KIBANA_CA_FILE`` and ``KIBANA_SPACE``. Any other setting is reached by its
+path with two underscores, for example ``AQUILA_TENANT__API_URL``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _VARIABLES = {
     "ES_USERNAME": ("elasticsearch", "username"),
     "ES_PASSWORD": ("elasticsearch", "password"),
     "ES_CA_FILE": ("elasticsearch", "ca_file"),
+    "KIBANA_URL": ("kibana", "url"),
+    "KIBANA_API_KEY": ("kibana", "api_key"),
+    "KIBANA_CA_FILE": ("kibana", "ca_file"),
+    "KIBANA_SPACE": ("kibana", "space"),
 }
 
 
@@ -105,6 +110,28 @@ class ElasticsearchSettings(_Part):
         return self
 
 
+class KibanaSettings(_Part):
+    """The Kibana whose Fleet installs the package.
+
+    Without a login of its own it gets that of the engine: Kibana passes it on to the engine.
+    """
+
+    url: str = Field(pattern=r"^https?://[^/\s@]+(/\S*)?$")
+    api_key: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    space: str | None = Field(default=None, pattern=r"^[a-z0-9_-]+$")
+
+    @model_validator(mode="after")
+    def _one_login(self) -> KibanaSettings:
+        if self.api_key and self.username:
+            raise ValueError("has both api_key and username: keep one")
+        if bool(self.username) != bool(self.password):
+            raise ValueError("username and password go together")
+        return self
+
+
 class StreamSettings(_Part):
     """What a user may change about one stream."""
 
@@ -143,6 +170,7 @@ class Settings(_Layered):
 
     tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
+    kibana: KibanaSettings | None = None
     state: Path = Path("aquila-state.sqlite3")
     """The file that remembers what was delivered; it moves with the collector."""
     streams: dict[str, StreamSettings] = {}
@@ -164,6 +192,14 @@ class _EngineOnly(_Layered):
     elasticsearch: ElasticsearchSettings
 
 
+class _KibanaOnly(_Layered):
+    """Settings of which only Kibana's part is read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    kibana: KibanaSettings | None = None
+
+
 def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of ``file`` (may be none) and the environment.
 
@@ -180,7 +216,28 @@ def load_engine_settings(
     return _load(_EngineOnly, file, environment).elasticsearch
 
 
-def _load(model: type[_Model], file: Path | None, environment: Mapping[str, str] | None) -> _Model:
+def load_kibana_settings(
+    file: Path | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    url: str | None = None,
+    space: str | None = None,
+) -> KibanaSettings | None:
+    """Where Kibana is; ``None`` where nobody has said so. ``url`` and ``space`` win.
+
+    What Kibana's part lacks of a login and a ca_file is taken from the engine's.
+    """
+    said = {name: value for name, value in (("url", url), ("space", space)) if value}
+    return _load(_KibanaOnly, file, environment, ("elasticsearch", "kibana"), said).kibana
+
+
+def _load(
+    model: type[_Model],
+    file: Path | None,
+    environment: Mapping[str, str] | None,
+    sections: tuple[str, ...] = ("tenant", "elasticsearch"),
+    kibana: dict[str, str] | None = None,
+) -> _Model:
     environment = os.environ if environment is None else environment
     source: YamlSource | None = None
     values: dict[str, Any] = {}
@@ -192,7 +249,8 @@ def _load(model: type[_Model], file: Path | None, environment: Mapping[str, str]
             raise ConfigurationError(f"{file} must hold a mapping of settings")
         values = source.values
     try:
-        return model(**_with_variables(values, environment))
+        merged = _with_variables(values, environment, sections)
+        return model(**(merged if kibana is None else _for_kibana(merged, kibana)))
     except ValidationError as error:
         lines = [_explain(item, source) for item in error.errors(include_url=False)]
         raise ConfigurationError(
@@ -201,16 +259,35 @@ def _load(model: type[_Model], file: Path | None, environment: Mapping[str, str]
         ) from None
 
 
-def _with_variables(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+def _with_variables(
+    values: dict[str, Any], environment: Mapping[str, str], sections: tuple[str, ...]
+) -> dict[str, Any]:
     merged = {
         key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
     }
     for variable, (section, key) in _VARIABLES.items():
-        if environment.get(variable):
+        if section in sections and environment.get(variable):
             part = merged.setdefault(section, {})
             if isinstance(part, dict):
                 part[key] = environment[variable]
     return merged
+
+
+def _for_kibana(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:
+    """``values`` with what was said on the command line and what the engine's part lends."""
+    kibana, engine = values.get("kibana") or {}, values.get("elasticsearch")
+    if not isinstance(kibana, dict):
+        return values
+    kibana = kibana | said
+    if not kibana.get("url"):
+        return values | {"kibana": kibana if said else None}
+    if isinstance(engine, dict):
+        login = ("api_key", "username", "password")
+        lent = () if any(kibana.get(key) for key in login) else login
+        for key in (*lent, "ca_file"):
+            if engine.get(key) is not None:
+                kibana.setdefault(key, engine[key])
+    return values | {"kibana": kibana}
 
 
 def _explain(item: Any, source: YamlSource | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ def test_long_texts_and_many_pieces_of_evidence_are_indexed(
     assert len(made["rule"]["description"]) == 1024
     assert len(made["mde"]["alert"]["evidence"]) == 500
     assert sum(item.get("primary", False) for item in made["mde"]["alert"]["evidence"]) == 1
+    assert indices.refusals("alert", [made]) == []
+
+
+@pytest.mark.parametrize("text", ["u" * 1_500_000, '"\n\\' * 500_000, " " * 1_500_000])
+@pytest.mark.parametrize("name", ["unknownText", "mitreTechniques", "title", "lastUpdateTime"])
+def test_texts_beyond_the_loops_of_an_engine_are_kept(
+    name: str, text: str, pipelines: Pipelines, indices: StrictIndices
+) -> None:
+    made = one(pipelines, "alert", {"id": "x", name: text})
+    assert "error" not in made
+    kept = made.get("message") or json.loads(made["mde"]["alert"]["extra_text"][0])[name]
+    assert kept in (text, [text])
     assert indices.refusals("alert", [made]) == []
 
 
@@ -176,3 +189,147 @@ def test_a_bad_joined_machine_does_not_hurt(
         assert "error" not in made
         assert "join" not in made.get("mde", {})
         assert indices.refusals(stream, [made]) == []
+
+
+def test_the_external_address_is_located_where_the_engine_has_databases(
+    pipelines: Pipelines, indices: StrictIndices
+) -> None:
+    record = {"id": "x", "lastExternalIpAddress": "81.2.69.142"}
+    made = one(pipelines, "machine", record)
+    assert "join" not in made["mde"]
+    assert "error" not in made
+    if indices.flavour == "opensearch":  # ships the databases; Elasticsearch fetches them
+        assert made["host"]["geo"]["country_iso_code"] == "GB"
+        assert made["mde"]["machine"]["last_external_as"]["number"] == 20712
+    assert indices.refusals("machine", [made]) == []
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "fe80::1", "not an address"])
+def test_an_address_without_a_place_has_none(address: str, pipelines: Pipelines) -> None:
+    made = one(pipelines, "machine", {"id": "x", "lastExternalIpAddress": address})
+    assert "geo" not in made["host"]
+    assert "last_external_as" not in made["mde"]["machine"]
+
+
+TIMES = {
+    "2026-03-01T20:33:59.1234567Z": "2026-03-01T20:33:59.1234567Z",
+    "2026-03-01T20:33:59.123Z": "2026-03-01T20:33:59.123Z",
+    "2026-03-01T20:33:59Z": "2026-03-01T20:33:59Z",
+    "2026-03-01T20:33:59": "2026-03-01T20:33:59Z",
+    "2026-03-01 20:33:59": "2026-03-01T20:33:59Z",
+    " 2026-03-01t20:33:59z ": "2026-03-01T20:33:59Z",
+    "2026-03-01T20:33": "2026-03-01T20:33:00Z",
+    "2026-03-01": "2026-03-01T00:00:00Z",
+    "2026-03-01T20:33:59.12345678901Z": "2026-03-01T20:33:59.123456789Z",
+    "2026-03-01T20:33:59+02:00": "2026-03-01T20:33:59+02:00",
+    "2026-03-01T20:33:59.5-0330": "2026-03-01T20:33:59.5-03:30",
+    "2026-03-01T20:33:59+01": "2026-03-01T20:33:59+01:00",
+    "2026-03-01T20:33:59+00:00": "2026-03-01T20:33:59Z",
+    "2024-02-29T00:00:00Z": "2024-02-29T00:00:00Z",
+    "0001-01-01T00:00:00Z": None,
+    "1601-01-01T00:00:00Z": None,
+}
+NO_TIMES = [
+    "2026-02-29T00:00:00Z",
+    "2026-13-01T00:00:00Z",
+    "2026-00-10T00:00:00Z",
+    "2026-04-31T00:00:00Z",
+    "2026-03-01T24:00:00Z",
+    "2026-03-01T20:60:00Z",
+    "2026-03-01T20:33:60Z",
+    "2026-03-01T20:33:59.Z",
+    "2026-03-01T20:33:59ZZ",
+    "2026-03-01T20:33:59+1",
+    "2026-03-01T20:33:59+19:00",
+    "2026-03-01X20:33:59Z",
+    "2026/03/01 20:33:59",
+    "20260301T203359Z",
+    "1969-12-31T23:59:59Z",
+    "2262-04-12T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "yesterday",
+    1772397239000,
+]
+
+
+def test_times_are_cleaned_and_what_is_none_is_kept_aside(
+    pipelines: Pipelines, indices: StrictIndices
+) -> None:
+    given = [*TIMES, *NO_TIMES]
+    made = pipelines.run(
+        "machine", [document("machine", {"id": "x", "lastSeen": time}) for time in given]
+    )
+    for time, one_made in zip(given, made, strict=True):
+        own = one_made.get("mde", {}).get("machine", {})
+        assert own.get("last_seen") == TIMES.get(str(time)), time
+        assert ("extra" in own) == (time in NO_TIMES), time
+    assert indices.refusals("machine", made) == []
+
+
+def test_durations_are_exact_to_the_digit(pipelines: Pipelines) -> None:
+    cases = {
+        ("2026-03-01T20:00:00.0000001Z", "2026-03-01T20:00:00.0000003Z"): 200,
+        ("2023-12-31T23:59:59Z", "2024-01-01T00:00:00Z"): 1_000_000_000,
+        ("2024-02-28T00:00:00Z", "2024-03-01T00:00:00Z"): 2 * 86_400_000_000_000,
+        ("1970-01-01T00:00:00Z", "2000-03-01T00:00:00Z"): 951_868_800_000_000_000,
+        ("2026-03-01T20:00:00+02:00", "2026-03-01T18:00:01Z"): 1_000_000_000,
+        ("2026-03-01T20:00:00-02:00", "2026-03-01T22:00:01Z"): 1_000_000_000,
+        ("2026-03-01T20:00:00Z", "2026-03-01T20:00:00Z"): 0,
+        ("2026-03-01T20:00:00Z", "2026-03-01T19:00:00Z"): None,
+        ("2026-03-01T20:00:00Z", None): None,
+    }
+    for (start, end), duration in cases.items():
+        made = one(pipelines, "alert", {"firstEventTime": start, "lastEventTime": end})
+        assert made["event"].get("duration") == duration
+
+
+ADDRESSES = {
+    "10.0.0.1": "10.0.0.1",
+    " 10.0.0.1 ": "10.0.0.1",
+    "255.255.255.255": "255.255.255.255",
+    "fe80::1%12": "fe80::1",
+    "FE80::1%eth0": "fe80::1",
+    "::ffff:10.0.0.5": "10.0.0.5",
+    "::": "::",
+    "::1": "::1",
+    "1::": "1::",
+    "2001:db8::1:2": "2001:db8::1:2",
+    "1:2:3:4:5:6:7:8": "1:2:3:4:5:6:7:8",
+    "1:2:3:4:5:6:1.2.3.4": "1:2:3:4:5:6:1.2.3.4",
+    "64:ff9b::1.2.3.4": "64:ff9b::1.2.3.4",
+}
+NO_ADDRESSES = [
+    "10.0.0",
+    "10.0.0.256",
+    "10.0.0.01",
+    "10.0.0.1.1",
+    "10..0.1",
+    "1.2.3.4:80",
+    ":::",
+    ":1",
+    "1:",
+    "1::2::3",
+    "1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:8:9",
+    "1:2:3:4:5:6:7::8",
+    "12345::",
+    "g::1",
+    "1.2.3.4::",
+    "%1",
+    "pc.contoso.com",
+    42,
+]
+
+
+def test_addresses_are_cleaned_and_what_is_none_is_kept_aside(
+    pipelines: Pipelines, indices: StrictIndices
+) -> None:
+    given = [*ADDRESSES, *NO_ADDRESSES]
+    made = pipelines.run(
+        "machine", [document("machine", {"id": "x", "lastIpAddress": each}) for each in given]
+    )
+    for address, one_made in zip(given, made, strict=True):
+        own = one_made.get("mde", {}).get("machine", {})
+        assert own.get("last_ip_address") == ADDRESSES.get(str(address)), address
+        assert ("extra" in own) == (address in NO_ADDRESSES), address
+    assert indices.refusals("machine", made) == []

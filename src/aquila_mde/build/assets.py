@@ -1,4 +1,4 @@
-"""The built files of a package tree: what they must hold, and whether they do."""
+"""What the mappings of a package tree are built into: ingest pipelines and field files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from aquila_mde.build.fields import render_fields
 from aquila_mde.build.mappings import load_mappings
-from aquila_mde.build.pipeline import render_pipeline
+from aquila_mde.build.pipeline import SCRIPT_LIMIT, render_pipeline, script_sizes
 from aquila_mde.build.plan import plan_mapping
+from aquila_mde.streams.faults import Fault, raise_if_any
 from aquila_mde.streams.tree import PackageTree
 
 MODULE = "aquila_mde"
@@ -29,38 +30,29 @@ def assets(tree: PackageTree, *, module: str = MODULE) -> list[BuiltFile]:
     """
     mappings, library = load_mappings(tree)
     built: list[BuiltFile] = []
+    faults: list[Fault] = []
     for mapping in mappings:
         plan = plan_mapping(mapping.stream, mapping.spec, library)
+        names = {"dataset": mapping.dataset, "module": module}
+        pipeline = render_pipeline(plan, library, tree.pipelines, **names)
+        faults += [
+            Fault(
+                mapping.folder / "mapping.yml",
+                1,
+                "",
+                f"makes a script of {size} bytes; engines take {SCRIPT_LIMIT} ({tag})",
+            )
+            for tag, size in script_sizes(pipeline).items()
+            if size > SCRIPT_LIMIT
+        ]
         built.append(
             BuiltFile(
-                mapping.folder / "elasticsearch" / "ingest_pipeline" / "default.yml",
-                render_pipeline(plan, library, tree.pipelines, module),
+                mapping.folder / "elasticsearch" / "ingest_pipeline" / "default.yml", pipeline
             )
         )
+        fields = render_fields(mapping.stream, mapping.spec, library, **names)
         built += [
-            BuiltFile(mapping.folder / "fields" / name, content)
-            for name, content in render_fields(
-                mapping.stream, mapping.spec, library, module
-            ).items()
+            BuiltFile(mapping.folder / "fields" / name, content) for name, content in fields.items()
         ]
+    raise_if_any(faults)
     return built
-
-
-def stale(tree: PackageTree) -> list[Path]:
-    """The built files that are missing or differ from what the declarative files say."""
-    return [file.path for file in assets(tree) if _current(file.path) != file.content]
-
-
-def write(tree: PackageTree) -> list[Path]:
-    """Bring every built file up to date; the files that changed."""
-    changed = []
-    for file in assets(tree):
-        if _current(file.path) != file.content:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            file.path.write_text(file.content, encoding="utf-8", newline="\n")
-            changed.append(file.path)
-    return changed
-
-
-def _current(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -99,6 +99,10 @@ class _Checker:
             self.fault((*place, key), _unknown(name, what))
         if in_list and (row.to or row.block or row.table or row.list):
             self.fault(place, "inside a list there is only as, or, keep, name, related and object")
+        if row.rule is not None and (
+            place[0] != "joins" or row.rule not in {one.rule for one in self.spec.rules}
+        ):
+            self.fault((*place, "rule"), "must be one of the rules, and the row part of a join")
         if unknown or row.object is not None:
             return
         if row.list is None:

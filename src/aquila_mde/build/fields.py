@@ -17,20 +17,22 @@ _HEAD = (
 )
 
 
-def render_fields(stream: str, spec: MappingSpec, library: Library, module: str) -> dict[str, str]:
+def render_fields(
+    stream: str, spec: MappingSpec, library: Library, *, dataset: str, module: str
+) -> dict[str, str]:
     """``base-fields.yml``, ``ecs.yml`` and ``fields.yml`` by name."""
     parts = {
-        "base-fields.yml": _base(stream, library, module),
+        "base-fields.yml": _base(library, dataset, module),
         "ecs.yml": _ecs(spec, library),
         "fields.yml": _own(stream, spec, library),
     }
     return {name: _HEAD.format(stream=stream) + _dump(part) for name, part in parts.items()}
 
 
-def _base(stream: str, library: Library, module: str) -> list[dict[str, Any]]:
+def _base(library: Library, dataset: str, module: str) -> list[dict[str, Any]]:
     fixed = {
         "event.module": module,
-        "event.dataset": f"{module}.{stream}",
+        "event.dataset": dataset,
         "observer.vendor": "Microsoft",
     }
     return [

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from aquila_mde.build.checks import check_mapping
 from aquila_mde.build.library import Library, load_library
-from aquila_mde.streams.faults import Fault, raise_if_any
+from aquila_mde.streams.faults import FaultsFoundError, raise_if_any
 from aquila_mde.streams.mapping_spec import MappingSpec
 from aquila_mde.streams.tree import PackageTree
-from aquila_mde.streams.yaml_source import load
+from aquila_mde.streams.yaml_source import load, read_yaml
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Mapping:
 
     stream: str
     folder: Path
+    dataset: str
     spec: MappingSpec
 
 
@@ -39,9 +40,12 @@ def load_mappings(tree: PackageTree) -> tuple[list[Mapping], Library]:
             continue
         if library is not None:
             faults += check_mapping(spec, source, library)
-        mappings.append(Mapping(folder.name, folder, spec))
-    if library is None and not faults:
-        faults.append(Fault(tree.pipelines, 1, "", "cannot be read"))
+        manifest, found = read_yaml(folder / "manifest.yml")
+        faults += found
+        values = manifest.values if manifest and isinstance(manifest.values, dict) else {}
+        dataset = str(values.get("dataset", f"aquila_mde.{folder.name}"))
+        mappings.append(Mapping(folder.name, folder, dataset, spec))
+    if library is None:
+        raise FaultsFoundError(faults)
     raise_if_any(faults)
-    assert library is not None  # noqa: S101 - no library is a fault
     return mappings, library

@@ -16,7 +16,16 @@ SCRIPT_LIMIT = 65_535
 """Bytes that an engine takes as the source of one script by default."""
 
 
-def render_pipeline(plan: MappingPlan, library: Library, templates: Path, module: str) -> str:
+def script_sizes(pipeline: str) -> dict[str, int]:
+    """The bytes of every script in a rendered pipeline, by the tag of its processor."""
+    processors = yaml.safe_load(pipeline)["processors"]
+    scripts = [one["script"] for one in processors if "script" in one]
+    return {script["tag"]: len(script["source"].encode()) for script in scripts}
+
+
+def render_pipeline(
+    plan: MappingPlan, library: Library, templates: Path, *, dataset: str, module: str
+) -> str:
     """``elasticsearch/ingest_pipeline/default.yml`` of one stream."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
@@ -32,7 +41,7 @@ def render_pipeline(plan: MappingPlan, library: Library, templates: Path, module
         "spec": plan.spec,
         "params": plan.params,
         "module": module,
-        "dataset": f"{module}.{plan.stream}",
+        "dataset": dataset,
         "ecs_version": ecs.VERSION,
     }
     code = environment.get_template("script.painless.j2").render(values)

@@ -138,7 +138,11 @@ class _Planner:
     def sections(
         self, function: str, rows: dict[str, Row], under: tuple[str, ...], *, joined: bool = False
     ) -> tuple[SectionPlan, ...]:
-        plans = [self.row(name, row, under, function, joined=joined) for name, row in rows.items()]
+        plans = [
+            self.row(name, row, under, function, joined=joined)
+            for name, row in rows.items()
+            if row.places or row.rows
+        ]
         parts = [
             tuple(plans[start : start + _ROWS_PER_FUNCTION])
             for start in range(0, len(plans), _ROWS_PER_FUNCTION)

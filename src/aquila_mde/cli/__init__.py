@@ -9,7 +9,18 @@ import structlog
 import typer
 
 from aquila_mde import __version__
-from aquila_mde.cli import build, collect, demo, engine, install, run, simulate, status, uninstall
+from aquila_mde.cli import (
+    build,
+    collect,
+    demo,
+    engine,
+    install,
+    package,
+    run,
+    simulate,
+    status,
+    uninstall,
+)
 from aquila_mde.cli._output import print_error, print_unexpected
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.logs import configure_logging
@@ -23,6 +34,7 @@ app = typer.Typer(
 )
 for _command in (demo, install, collect, run, status, uninstall, simulate, engine, build):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
+app.add_typer(package.package, name="package")
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from aquila_mde.cli._options import (
     start_logging,
 )
 from aquila_mde.cli._output import print_json, say
+from aquila_mde.settings import KibanaSettings, load_kibana_settings
 from aquila_mde.streams.tree import PackageTree
 
 
@@ -37,17 +38,36 @@ def install(
         FlavourName | None,
         typer.Option(help="With --dry-run: the engine to write for.", show_default="elasticsearch"),
     ] = None,
+    kibana: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Have Fleet of this Kibana install the package instead "
+            "(also KIBANA_URL, or kibana.url in the settings file).",
+            show_default=False,
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="Space of that Kibana (also KIBANA_SPACE).", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
 ) -> None:
     """Install what the documents need in the engine. Running it again changes nothing."""
+    if dry_run and (kibana or space):
+        raise typer.BadParameter("--dry-run shows the requests to an engine, not to Kibana")
     if dry_run:
         start_logging(log_level, LogLevel.WARNING)
         _print_requests(flavour or FlavourName.ELASTICSEARCH, as_json=as_json)
         return
     if flavour is not None:
         raise typer.BadParameter("goes with --dry-run only: an engine that is there is asked")
-    _install(config, log_level, as_json=as_json)
+    start_logging(log_level, LogLevel.WARNING)
+    if settings := load_kibana_settings(config, url=kibana, space=space):
+        _upload(settings, as_json=as_json)
+    else:
+        _install(config, log_level, as_json=as_json)
 
 
 def _print_requests(flavour: FlavourName, *, as_json: bool) -> None:
@@ -60,6 +80,30 @@ def _print_requests(flavour: FlavourName, *, as_json: bool) -> None:
     for request in requests:
         say(f"{request.method} {request.path}")
     say(f"{len(requests)} requests; --json prints their bodies too.")
+
+
+def _upload(settings: KibanaSettings, *, as_json: bool) -> None:
+    from aquila_mde.build.package import make_archive
+    from aquila_mde.elastic.kibana import Kibana, UploadReport
+
+    archive = make_archive(PackageTree.default())
+
+    async def act() -> UploadReport:
+        async with Kibana(settings) as kibana:
+            return await kibana.install(
+                archive.zip(),
+                name=archive.name,
+                version=archive.version,
+                made_for=archive.kibana,
+            )
+
+    report = asyncio.run(act())
+    if as_json:
+        print_json(asdict(report))
+        return
+    for kind, count in report.installed.items():
+        say(f"installed: {count} {kind}")
+    say(f"Kibana {report.kibana}: Fleet has installed {report.name} {report.version}")
 
 
 def _install(config: ConfigOption, log_level: LogLevelOption, *, as_json: bool) -> None:

@@ -93,6 +93,8 @@ class Row(Declared):
     """A function that fills several ECS fields from it."""
     table: str | None = None
     """The table that fills ECS fields from it, or that the block needs."""
+    rule: str | None = None
+    """The rule that reads the property from the join itself."""
     object: dict[Property, Row] | None = None
     list: dict[Property, Row] | None = None
     scalar: Property | None = None
@@ -126,11 +128,14 @@ class Row(Declared):
             raise ValueError("name goes with keep")
         if self.keep and not self.about:
             raise ValueError("what is kept needs an about")
-        if not (self.to or self.keep or self.related or self.block or self.table) and (
-            self.object is None and self.list is None
-        ):
-            raise ValueError("needs one of to, keep, related, block, table, object, list")
+        if not self.places and self.rule is None and self.object is None and self.list is None:
+            raise ValueError("needs one of to, keep, related, block, table, rule, object, list")
         return self
+
+    @property
+    def places(self) -> bool:
+        """Whether the row itself puts its value somewhere."""
+        return bool(self.to or self.keep or self.related or self.block or self.table)
 
     @property
     def rows(self) -> dict[str, Row]:

@@ -1,0 +1,111 @@
+"""The package of this checkout with a dashboard, a rule, a transform and more beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aquila_mde.build.package import Archive, make_archive
+from aquila_mde.streams.tree import PackageTree
+
+STEM = "aquila_mde-0.1.0"
+DASHBOARD = "kibana/dashboard/aquila_mde-alerts.json"
+SEARCH = "kibana/search/aquila_mde-alerts.json"
+TAG = "kibana/tag/aquila_mde-edr.json"
+RULE = "kibana/security_rule/6f0d_1.json"
+TRANSFORM = "elasticsearch/transform/latest_machine/transform.yml"
+
+_LENS: dict[str, Any] = {
+    "type": "lens",
+    "embeddableConfig": {
+        "attributes": {
+            "state": {
+                "filters": [],
+                "query": {"query": "", "language": "kuery"},
+                "datasourceStates": {
+                    "formBased": {
+                        "layers": {
+                            "one": {
+                                "columns": {
+                                    "a": {"sourceField": "event.severity"},
+                                    "b": {"sourceField": "___records___"},
+                                    "c": {"sourceField": "message"},
+                                }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    },
+}
+_PANELS = [
+    _LENS,
+    {"type": "visualization", "embeddableConfig": {"savedVis": {"type": "markdown"}}},
+    {"type": "visualization", "embeddableConfig": {"savedVis": {"type": "vega"}}},
+]
+_FILTER = [{"meta": {"key": "data_stream.dataset", "type": "phrase"}}]
+_ADDED: dict[str, Any] = {
+    DASHBOARD: {
+        "id": "aquila_mde-alerts",
+        "type": "dashboard",
+        "attributes": {
+            "title": "Alerts",
+            "panelsJSON": json.dumps(_PANELS),
+            "kibanaSavedObjectMeta": {
+                "searchSourceJSON": json.dumps({"filter": _FILTER, "query": {"query": ""}})
+            },
+        },
+        "references": [
+            {"type": "index-pattern", "id": "logs-*", "name": "layer"},
+            {"type": "tag", "id": "aquila_mde-edr", "name": "tag"},
+            {"type": "search", "id": "aquila_mde-alerts", "name": "panel"},
+        ],
+    },
+    SEARCH: {"id": "aquila_mde-alerts", "type": "search", "attributes": {}, "references": []},
+    TAG: {"id": "aquila_mde-edr", "type": "tag", "attributes": {"name": "EDR"}},
+    RULE: {
+        "id": "6f0d_1",
+        "type": "security-rule",
+        "attributes": {
+            "rule_id": "6f0d",
+            "version": 1,
+            "name": "Alert",
+            "description": "An alert of Defender.",
+            "risk_score": 47,
+            "severity": "medium",
+            "type": "query",
+        },
+    },
+    "kibana/tags.yml": "- {text: Defender, asset_types: [dashboard]}\n",
+    TRANSFORM: (
+        "source: {index: [logs-aquila_mde.machine-*]}\n"
+        "dest: {index: logs-aquila_mde.latest_machine-v1}\n"
+        "latest: {unique_key: [host.id], sort: '@timestamp'}\n"
+    ),
+    "elasticsearch/transform/latest_machine/fields/fields.yml": (
+        "- {name: host.id, type: keyword}\n- {name: labels.*, type: keyword}\n"
+    ),
+}
+
+
+def package_with_everything() -> Archive:
+    """An archive in which nothing is wrong."""
+    archive = make_archive(PackageTree.default())
+    for path, content in _ADDED.items():
+        text = content if isinstance(content, str) else json.dumps(content, indent=2)
+        archive.files[path] = text.encode()
+    pipeline = "elasticsearch/ingest_pipeline"
+    archive.files[f"{pipeline}/shared.yml"] = archive.files[
+        f"data_stream/alert/{pipeline}/default.yml"
+    ]
+    return archive
+
+
+def write_folder(files: dict[str, bytes], folder: Path) -> Path:
+    """The files as a folder."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
