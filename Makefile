@@ -7,7 +7,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-system check format build golden package docs constraints clean
+.PHONY: help demo test test-faults test-system check format build golden package wheel docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,16 +34,21 @@ format: $(READY) ## Format the Python files and mend what lint can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-build: $(READY) ## Write pipelines and fields from pipelines/ and every mapping.yml
+build: $(READY) ## Write every built file: pipelines, fields, sample events, pages
 	@$(BIN)/aquila-mde build
 
 golden: $(READY) ## Write the expected documents of the pipeline tests anew
 	@$(BIN)/python -m tests.pipeline.golden
 
-package: $(READY) ## Make the wheel and the source archive in dist/
+package: $(READY) ## Make the zip that Fleet takes, in build/packages, and check it
+	@$(BIN)/aquila-mde package build
+	@$(BIN)/aquila-mde package check
+
+wheel: $(READY) ## Make the wheel and the source archive in dist/
 	@$(BIN)/hatchling build
 
-docs: $(READY) ## Check that the documentation says what the program does
+docs: $(READY) ## Write the pages in docs/, and check that all documentation is true
+	@$(BIN)/aquila-mde build
 	@$(BIN)/pytest tests/docs $(ARGS)
 
 constraints: $(READY) ## Pin the newest versions of everything in constraints.txt

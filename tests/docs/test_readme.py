@@ -37,13 +37,19 @@ def rows(text: str) -> list[list[str]]:
     return [row for index, row in enumerate(cells) if index not in heads and set(row[0]) != {"-"}]
 
 
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     found: list[str] = []
     for name, field in model.model_fields.items():
         kind: Any = field.annotation
-        if get_origin(kind) is dict:
-            found += setting_names(get_args(kind)[1], f"{prefix}{name}.<stream>.")
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        # Of a part that may be left out, the part.
+        kind = next((one for one in get_args(kind) if _is_part(one)), kind)
+        if get_origin(field.annotation) is dict:
+            found += setting_names(kind, f"{prefix}{name}.<stream>.")
+        elif _is_part(kind):
             found += setting_names(kind, f"{prefix}{name}.")
         else:
             found.append(f"{prefix}{name}")
@@ -59,7 +65,7 @@ def test_the_settings_table_has_every_setting_and_its_variable() -> None:
 
 
 def test_every_variable_that_is_named_exists() -> None:
-    named = set(re.findall(r"\b(?:AQUILA|ES)_[A-Z_]+\b", README))
+    named = set(re.findall(r"\b(?:AQUILA|ES|KIBANA)_[A-Z_]+\b", README))
     assert named == set(_VARIABLES) | OTHER_VARIABLES
 
 
@@ -101,16 +107,29 @@ def test_the_table_of_commands_is_complete() -> None:
     assert table == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+def every_command() -> dict[str, Any]:
+    """Every command by what is typed, those below another one too."""
+    found: dict[str, Any] = {}
+    for name, command in COMMANDS.items():
+        found[name] = command
+        below = getattr(command, "commands", {})
+        found |= {f"{name} {inner}": one for inner, one in below.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(every_command()))
 def test_a_command_and_each_of_its_options_explain_themselves(name: str) -> None:
-    command = COMMANDS[name]
+    command = every_command()[name]
     assert command.help
     assert [option.name for option in command.params if not getattr(option, "help", None)] == []
 
 
 def test_every_option_that_is_named_exists() -> None:
     options = {
-        text for command in COMMANDS.values() for option in command.params for text in option.opts
+        text
+        for command in every_command().values()
+        for option in command.params
+        for text in option.opts
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert named <= options | {"--help", "--keep"}

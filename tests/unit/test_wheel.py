@@ -14,15 +14,23 @@ from aquila_mde.streams.tree import PackageTree
 ROOT = PackageTree.default().root
 # The unpacked copy is not the source whose coverage is measured.
 UNMEASURED = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
-DRY_RUN = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from aquila_mde.cli import main; main()",
-    "install",
-    "--dry-run",
-    "--json",
-)
+CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from aquila_mde.cli import main; main()"
 
 
-def test_the_wheel_alone_makes_the_same_requests_as_the_checkout(tmp_path: Path) -> None:
+def typed(place: Path, *arguments: str, cwd: Path) -> bytes:
+    """What the program at ``place`` writes to standard output."""
+    return subprocess.run(
+        [sys.executable, "-I", "-c", CODE, str(place), *arguments],
+        cwd=cwd,
+        env=UNMEASURED,
+        check=True,
+        capture_output=True,
+    ).stdout
+
+
+def test_the_wheel_alone_makes_the_same_requests_and_package_as_the_checkout(
+    tmp_path: Path,
+) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
         cwd=ROOT,
@@ -36,19 +44,15 @@ def test_the_wheel_alone_makes_the_same_requests_as_the_checkout(tmp_path: Path)
     assert not [name for name in names if not name.startswith(("aquila_mde/", "aquila_mde-"))]
     assert "aquila_mde/assets/data_stream/alert/collect.yml" in names
     assert "aquila_mde/assets/pipelines/stream.yml.j2" in names
+    assert "aquila_mde/assets/package/docs/stream.md.j2" in names
 
-    code, *arguments = DRY_RUN
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-I", "-c", code, str(place), *arguments],
-            cwd=tmp_path,
-            env=UNMEASURED,
-            check=True,
-            capture_output=True,
-        ).stdout
-        for place in (tmp_path / "wheel", ROOT / "src")
-    ]
+    places = (tmp_path / "wheel", ROOT / "src")
+    outputs = [typed(place, "install", "--dry-run", "--json", cwd=tmp_path) for place in places]
     assert json.loads(outputs[0]) == json.loads(outputs[1])
+    for output, place in zip(("one", "two"), places, strict=True):
+        typed(place, "package", "build", "--output", output, cwd=tmp_path)
+    (first,) = (tmp_path / "one").glob("*.zip")
+    assert first.read_bytes() == (tmp_path / "two" / first.name).read_bytes()
     shown = subprocess.run(
         [
             *(sys.executable, "-I", "-c"),

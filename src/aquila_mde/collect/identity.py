@@ -71,7 +71,12 @@ class IdentityReader:
         self._whole = spec.identity.by_content
         self._parts = [_reader(part) for part in spec.identity.parts]
         self._content = next(
-            (part.content_except for part in spec.identity.parts if part.content_except), None
+            (
+                part.content_except
+                for part in spec.identity.parts
+                if part.content_except is not None
+            ),
+            None,
         )
         self._names = {spelling: name for name in self._needed() for spelling in spellings(name)}
         self._decoder = msgspec.json.Decoder(

@@ -34,7 +34,7 @@ Call = Callable[..., Called]
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting comes from the environment of the tests, and no logging goes on after them."""
-    for name in [name for name in os.environ if name.startswith(("AQUILA_", "ES_"))]:
+    for name in [name for name in os.environ if name.startswith(("AQUILA_", "ES_", "KIBANA_"))]:
         monkeypatch.delenv(name)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -95,7 +95,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageTree:
     """A package tree of the test's own, with other names: its objects are nobody else's."""
     origin = PackageTree.default().root
     root = tmp_path / "tree"
-    for name in ("data_stream", "pipelines"):
+    for name in ("data_stream", "pipelines", "package"):
         shutil.copytree(origin / name, root / name)
     shutil.copy(origin / "manifest.yml", root)
     for file in [root / "manifest.yml", *(root / "data_stream").rglob("*.yml")]:

@@ -160,7 +160,7 @@ def _changelog(package: PackageFiles, version: str) -> Found:
     for number, entry in entries:
         for position, change in members(entry.get("changes")):
             place: Location = (number, "changes", position)
-            if change.get("type") not in _CHANGES:
+            if str(change.get("type")) not in _CHANGES:
                 problem = f"the type of a change is one of {', '.join(sorted(_CHANGES))}"
                 yield found_at(source, (*place, "type"), "changelog-change", problem)
             if not change.get("description"):
