@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -83,22 +84,28 @@ def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
     assert table == {int(code): code.name for code in ExitCode}
 
 
-def test_the_table_of_streams_is_what_the_streams_declare() -> None:
+def short(duration: timedelta) -> str:
     units = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+    seconds = int(duration.total_seconds())
+    unit, letter = next((unit, letter) for unit, letter in units if seconds % unit == 0)
+    return f"{seconds // unit}{letter}"
+
+
+def test_the_table_of_streams_is_what_the_streams_declare() -> None:
     expected = []
     for stream in load_streams(PackageTree(ROOT)):
-        endpoint = stream.collect.endpoint
-        seconds = int(stream.collect.interval.total_seconds())
-        unit, letter = next((unit, letter) for unit, letter in units if seconds % unit == 0)
+        spec, delta = stream.collect, stream.collect.delta
+        whole, every = f"`{spec.endpoint.path}`", short(spec.interval)
         expected.append(
             [
                 stream.name,
-                f"`{endpoint.path}`",
-                f"`{endpoint.permission}`",
-                f"{seconds // unit}{letter}",
+                f"`{delta.endpoint.path}`, all of it {whole}" if delta else whole,
+                f"`{spec.endpoint.permission}`",
+                f"{every}, all of it {short(delta.full_export_every)}" if delta else every,
                 f"`{stream.index('<namespace>')}`",
             ]
         )
+        assert {endpoint.permission for endpoint in spec.endpoints()} == {spec.endpoint.permission}
     assert rows(section("Streams")) == expected
 
 

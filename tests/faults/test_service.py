@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from tests.system.conftest import STREAMS, Job, installed, job
+from tests.system.test_main_job import now_in
 
 from aquila_mde.defender.errors import DefenderUnavailableError
 from aquila_mde.simulator.faults import Fault
@@ -71,7 +72,7 @@ async def test_a_token_that_is_revoked_is_renewed_once(job: MakeJob) -> None:
     assert (await work.compare("machine")).perfect
 
 
-async def test_links_that_expire_are_issued_anew(job: MakeJob) -> None:
+async def test_links_that_expire_are_issued_anew(job: MakeJob, monkeypatch) -> None:
     work = job(**SIZES)
     await work.collect("vulnerability")
     work.simulator.control.advance(timedelta(hours=7))
@@ -80,7 +81,9 @@ async def test_links_that_expire_are_issued_anew(job: MakeJob) -> None:
     work.simulator.control.set_faults(
         [Fault("file", "status", status=403, when=3, body="<Error><Code>AuthFailed</Code></Error>")]
     )
+    monkeypatch.setattr("aquila_mde.collect.runner.now_ticks", now_in(timedelta(days=8)))
     await work.collect("vulnerability")
+    assert work.simulator.control.faults_left == []
     assert (await work.compare("vulnerability")).missing == 0
 
 

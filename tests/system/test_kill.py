@@ -1,10 +1,13 @@
 """A collector that is killed and started again loses nothing and sends nothing twice."""
 
 import random
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from aquila_mde.errors import ExitCode
@@ -15,9 +18,9 @@ KILLS = 20
 SIZES = {"machines": 400, "alerts": 1_200, "actions": 400, "vulnerabilities": 12_000}
 
 
-def start(config: Path, command: str = "collect") -> subprocess.Popen[bytes]:
+def start(config: Path, *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [PROGRAM, command, "--config", str(config)],
+        [PROGRAM, *(command or ("collect",)), "--config", str(config)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -51,6 +54,38 @@ async def test_twenty_kills_at_random_moments(job: Callable[..., Job]) -> None:
     for stream in STREAMS:
         result = await work.compare(stream)
         assert result.perfect, (stream, result)
+
+
+def export_mark(job: Job) -> tuple[int, int]:
+    """The next line of the export, as the state beside a collector at work says: file and line."""
+    try:
+        with closing(sqlite3.connect(f"{job.state.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT file, line FROM export").fetchone() or (0, 0)
+    except sqlite3.OperationalError:
+        return 0, 0  # not there yet
+
+
+async def test_an_export_goes_on_at_the_first_unfinished_file_and_line(
+    job: Callable[..., Job],
+) -> None:
+    rows, in_a_file = 24_000, 5_000
+    work = job(machines=400, vulnerabilities=rows, rows_per_file=in_a_file)
+    process = start(work.config(), "collect", "--stream", "vulnerability")
+    while export_mark(work) < (1, 0):
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    file, line = export_mark(work)
+    assert (1, 0) <= (file, line) < (5, 0)
+    control = work.simulator.control
+    control.clear_requests()
+    report = (await work.collect("vulnerability"))["vulnerability"]
+    asked = [
+        re.search(r"/part-(\d+)-", request.path) for request in work.simulator.control.requests
+    ]
+    assert [int(found[1]) for found in asked if found] == list(range(file, 5))
+    assert report.records == rows - file * in_a_file - line
+    assert (await work.compare("vulnerability")).perfect
 
 
 async def test_sigterm_ends_a_run_after_the_page_in_flight(job: Callable[..., Job]) -> None:

@@ -165,7 +165,7 @@ async def test_a_tenant_that_refuses_the_update_time_of_actions_is_read_by_creat
     }
 
 
-async def test_a_new_export_adds_only_what_changed(job: MakeJob) -> None:
+async def test_a_new_export_adds_only_what_changed(job: MakeJob, monkeypatch) -> None:
     work = job(vulnerabilities=400)
     control = work.simulator.control
     before = set(control.versions("vulnerability"))
@@ -174,6 +174,7 @@ async def test_a_new_export_adds_only_what_changed(job: MakeJob) -> None:
     control.add_vulnerabilities([{}, {}])
     control.regenerate_export()
     after = set(control.versions("vulnerability"))
+    monkeypatch.setattr("aquila_mde.collect.runner.now_ticks", now_in(timedelta(days=8)))
     report = (await work.collect("vulnerability"))["vulnerability"]
     assert report.created == len(after - before) >= 2
     assert report.existing == len(after & before) > 300

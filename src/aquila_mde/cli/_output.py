@@ -54,7 +54,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     """A table: numbers to the right, without frame where it goes to a file."""
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console.width = 160
+        console.width = 200
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     if console.is_terminal:
         table = Table(title=title or None, title_justify="left")

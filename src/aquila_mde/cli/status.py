@@ -25,12 +25,22 @@ def status(
         print_json({"state": str(settings.state), "streams": [_as_dict(each) for each in streams]})
         return
     print_table(
-        ("stream", "index", "collected up to", "last pass", "delivered", "dead letters", "state"),
+        (
+            "stream",
+            "index",
+            "collected up to",
+            "full export",
+            "last pass",
+            "delivered",
+            "dead letters",
+            "state",
+        ),
         [
             (
                 each.stream,
                 each.index,
                 _time(each.cursor),
+                _time(each.full_export),
                 _time(each.last_pass),
                 each.delivered,
                 each.dead,
@@ -58,6 +68,7 @@ def _as_dict(status: StreamStatus) -> dict[str, Any]:
         "stream": status.stream,
         "index": status.index,
         "cursor": None if status.cursor is None else format_ticks(status.cursor),
+        "full_export": None if status.full_export is None else format_ticks(status.full_export),
         "last_pass": None if status.last_pass is None else format_ticks(status.last_pass),
         "last_error": status.last_error,
         "delivered": status.delivered,

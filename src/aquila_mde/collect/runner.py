@@ -6,31 +6,19 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 
 import structlog
 
-from aquila_mde.collect.dead_letter import DeadLetters
-from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter
-from aquila_mde.collect.export import collect_export
-from aquila_mde.collect.identity import IdentityReader, PassContext
-from aquila_mde.collect.incremental import (
-    collect_incremental,
-    forget_before,
-    reach,
-    refused_field,
-    time_field,
-)
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
-from aquila_mde.collect.state import Pass, State, StreamStore
+from aquila_mde.collect.reading import Reading
+from aquila_mde.collect.state import State, StreamStore
 from aquila_mde.collect.status import enabled_streams
-from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import resolve_cloud
-from aquila_mde.defender.errors import BadRequestError, PermissionDeniedError
+from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.elastic.client import Engine
@@ -131,8 +119,7 @@ class Collector:
             state.close()
             raise
         for stream in streams:
-            sources = [join.source for join in stream.collect.joins.values() if join.source]
-            for endpoint in (stream.collect.endpoint, *(source.endpoint for source in sources)):
+            for endpoint in stream.collect.endpoints():
                 client.budget(endpoint.path, endpoint.quota.per_minute, endpoint.quota.per_hour)
         return cls(
             settings,
@@ -240,7 +227,21 @@ class Collector:
             joins = Joins(stream, store, enabled=(each.name for each in self.streams))
             for join in joins.each:
                 await self._refresh(join)
-            complete = await self._read(stream, store, joins, counts, stop)
+            reading = Reading(
+                stream,
+                store,
+                settings=self._settings,
+                client=self._client,
+                sink=self._sink,
+                tenant=self._tenant,
+                counts=counts,
+                joins=joins,
+                feeds=self._feeds(stream),
+                now=now_ticks,
+                stop=stop,
+                progress=self._progress,
+            )
+            complete = await reading.run()
             await self._fill_in(stream, joins)
         except AquilaError as raised:
             error = _for_stream(raised, stream)
@@ -274,106 +275,9 @@ class Collector:
             index = self._named(join.stream).index(self._namespace)
             await fill_in(join, self._engine, index, now=now_ticks())
 
-    async def _read(
-        self,
-        stream: Stream,
-        store: StreamStore,
-        joins: Joins,
-        counts: Counts,
-        stop: asyncio.Event,
-    ) -> bool:
-        spec = stream.collect
-        while True:
-            state = store.read()
-            field = time_field(spec, state)
-            look_back = self._settings.stream(stream.name).look_back
-            if look_back is None and spec.cursor:
-                look_back = spec.cursor.look_back
-            to_read = reach(spec, state, store, now=now_ticks(), look_back=look_back)
-            current = store.begin(started=now_ticks(), since=to_read.since, sweep=to_read.sweep)
-            first = state.cursor is None
-            careful = first or current.resumed
-            if careful:
-                await self._sink.refresh_backing(stream.index(self._namespace))
-            work_done = False
-            try:
-                async with Delivery(self._sink, stream.index(self._namespace)) as delivery:
-                    work = self._work(
-                        stream,
-                        store,
-                        counts,
-                        current,
-                        delivery,
-                        field=field,
-                        joins=joins,
-                        careful=careful,
-                    )
-                    if spec.strategy == "export":
-                        work_done = await collect_export(
-                            stream, self._client, work, store, started=current.started, stop=stop
-                        )
-                    else:
-                        work_done = await collect_incremental(
-                            stream,
-                            self._client,
-                            work,
-                            current,
-                            field=field,
-                            first_look_back=look_back if first else None,
-                            stop=stop,
-                        )
-            except BadRequestError as error:
-                instead = refused_field(stream, field, error)
-                if instead is None:
-                    raise
-                store.use_field(instead)
-                continue
-            if work_done:
-                store.finish(current, now=now_ticks(), keep_since=forget_before(spec, store.read()))
-            return work_done
-
     @property
     def _namespace(self) -> str:
         return self._settings.tenant.namespace
-
-    def _work(
-        self,
-        stream: Stream,
-        store: StreamStore,
-        counts: Counts,
-        current: Pass,
-        delivery: Delivery,
-        *,
-        field: str | None,
-        joins: Joins,
-        careful: bool,
-    ) -> StreamPass:
-        spec, tenant_id, observed = stream.collect, self._settings.tenant.id, datetime.now(UTC)
-        otherwise = spec.cursor.otherwise if spec.cursor else None
-        followed = otherwise.open if otherwise and field == otherwise.field else None
-        return StreamPass(
-            stream=stream.name,
-            index=stream.index(self._namespace),
-            store=store,
-            counts=counts,
-            reader=IdentityReader(spec, tenant_id, time_field=field),
-            writer=DocumentWriter(stream, self._namespace, tenant=self._tenant, observed=observed),
-            context=PassContext(current.started),
-            sink=self._sink,
-            delivery=delivery,
-            dead_letters=DeadLetters(
-                self._sink, stream=stream.name, tenant_id=tenant_id, namespace=self._namespace
-            ),
-            observed=observed,
-            careful=careful,
-            by_content=spec.identity.by_content,
-            keep_ids=spec.strategy == "incremental",
-            entity=spec.identity.entity,
-            joins=joins,
-            feeds=self._feeds(stream),
-            open_values=frozenset(followed.values) if followed else None,
-            progress=self._progress,
-        )
 
 
 _AFTER_ERROR_SECONDS = 60.0

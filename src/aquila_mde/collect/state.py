@@ -18,7 +18,7 @@ from typing import IO
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import ConfigurationError, ExitCode
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE scope (
     id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
@@ -58,6 +58,13 @@ CREATE TABLE still_open (
     PRIMARY KEY (scope, entity)
 ) WITHOUT ROWID;
 """
+_DELTA = """
+CREATE TABLE delta (
+    scope INTEGER PRIMARY KEY, full_export TEXT NOT NULL, since INTEGER, read_at INTEGER NOT NULL
+)
+"""
+_UPGRADES = {1: _DELTA}
+"""What turns a file of a format into one of the next."""
 _LOOK_UP = 500
 """Keys in one SELECT: well below SQLite's limit of bound values."""
 
@@ -161,15 +168,18 @@ class State:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
-            with self._change() as database:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif version != _SCHEMA_VERSION:
+        if version > _SCHEMA_VERSION:
             raise StateError(
                 self._file, f"it has format {version}, this version reads {_SCHEMA_VERSION}"
             )
+        if version < _SCHEMA_VERSION:
+            with self._change() as database:
+                if version == 0:
+                    for statement in _SCHEMA.split(";"):
+                        database.execute(statement)
+                for each in range(max(version, 1), _SCHEMA_VERSION):
+                    database.execute(_UPGRADES[each])
+                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:

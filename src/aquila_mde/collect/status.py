@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from aquila_mde.collect.state import StateError
-from aquila_mde.defender.times import Ticks
+from aquila_mde.defender.times import Ticks, parse_ticks
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream, load_streams
@@ -15,10 +15,14 @@ from aquila_mde.streams.tree import PackageTree
 
 _QUERY = """
 SELECT stream, cursor, last_pass, last_error, delivered, dead,
-       EXISTS (SELECT 1 FROM pass WHERE pass.scope = scope.id)
+       EXISTS (SELECT 1 FROM pass WHERE pass.scope = scope.id),
+       {full_export}
 FROM scope WHERE tenant = ?
 """
-_NOTHING = (None, None, None, 0, 0, 0)
+_FULL_EXPORT = "(SELECT full_export FROM delta WHERE delta.scope = scope.id)"
+_HAS_DELTA = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'delta')"
+_Row = tuple[int | None, int | None, str | None, int, int, int, str | None]
+_NOTHING: _Row = (None, None, None, 0, 0, 0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class StreamStatus:
     stream: str
     index: str
     cursor: Ticks | None
+    """How far it was collected, by the service's time; with a delta, how far its changes were."""
+    full_export: Ticks | None
+    """When the newest export that was collected whole was made; other streams have none."""
     last_pass: Ticks | None
     last_error: str | None
     delivered: int
@@ -55,7 +62,7 @@ def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
     known = _read(settings)
     result = []
     for stream in enabled_streams(settings, tree):
-        cursor, last_pass, last_error, delivered, dead, unfinished = known.get(
+        cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
             stream.name, _NOTHING
         )
         result.append(
@@ -63,6 +70,7 @@ def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
                 stream=stream.name,
                 index=stream.index(settings.tenant.namespace),
                 cursor=cursor,
+                full_export=None if export is None else parse_ticks(export),
                 last_pass=last_pass,
                 last_error=last_error,
                 delivered=delivered,
@@ -73,14 +81,15 @@ def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
     return result
 
 
-def _read(
-    settings: Settings,
-) -> dict[str, tuple[int | None, int | None, str | None, int, int, int]]:
+def _read(settings: Settings) -> dict[str, _Row]:
     file = settings.state
     if not file.exists():
         return {}
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return {row[0]: row[1:] for row in database.execute(_QUERY, (settings.tenant.id,))}
+            # A file that no collector of this version has opened yet lacks it.
+            (has_delta,) = database.execute(_HAS_DELTA).fetchone()
+            query = _QUERY.format(full_export=_FULL_EXPORT if has_delta else "NULL")
+            return {row[0]: row[1:] for row in database.execute(query, (settings.tenant.id,))}
     except sqlite3.Error as error:
         raise StateError(file, str(error)) from None

@@ -47,6 +47,10 @@ class Collection:
     expand: tuple[str, ...] = ()
     empty_on: tuple[int, ...] = ()
     """Statuses that mean an empty collection."""
+    size_parameter: str = "$top"
+    """What the number of rows that are asked for is called."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """What else each call says."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,15 @@ class _Envelope(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
+    """The rows of one answer, and the link to the next if it has one."""
+
     records: list[msgspec.Raw]
     next_link: str | None
     server_time: Ticks | None
 
 
-class _Reader:
+class PageReader:
     """One collection of one tenant."""
 
     def __init__(self, client: DefenderClient, collection: Collection, stream: str) -> None:
@@ -88,9 +94,10 @@ class _Reader:
         self._ids = _property_decoder(collection.id_property)
         self._times = _property_decoder(collection.time_field or "")
 
-    async def rows(self, condition: str | None, *, skip: int = 0) -> _Rows:
+    async def rows(self, condition: str | None, *, skip: int = 0) -> Rows:
         """The rows that fulfil ``condition``, as many as the service gives at once."""
-        params = {"$top": str(self.collection.page_size)}
+        params = dict(self.collection.parameters)
+        params[self.collection.size_parameter] = str(self.collection.page_size)
         if skip:
             params["$skip"] = str(skip)
         if condition:
@@ -99,18 +106,18 @@ class _Reader:
             params["$expand"] = ",".join(self.collection.expand)
         return await self._get(self.collection.path, params)
 
-    async def follow(self, link: str) -> _Rows:
+    async def follow(self, link: str) -> Rows:
         """The rows behind a paging link."""
         return await self._get(link, None)
 
-    def cut(self, rows: _Rows) -> bool | None:
+    def cut(self, rows: Rows) -> bool | None:
         """Whether the service cut this answer; ``None``: it has to be asked."""
         count = len(rows.records)
         if count >= self.collection.page_size or rows.next_link is not None:
             return True
         return self._limit.cuts(count)
 
-    async def may_be_cut(self, rows: _Rows, condition: str) -> bool:
+    async def may_be_cut(self, rows: Rows, condition: str) -> bool:
         """Whether the service holds more rows than it gave; asks for the next one if need be."""
         cut = self.cut(rows)
         if cut is not None:
@@ -125,19 +132,19 @@ class _Reader:
         self.learn(rows, whole=not behind.records)
         return bool(behind.records)
 
-    def learn(self, rows: _Rows, *, whole: bool) -> None:
+    def learn(self, rows: Rows, *, whole: bool) -> None:
         """It turned out whether there are further rows behind these."""
         self._limit.learn(len(rows.records), whole=whole)
 
-    async def _get(self, path_or_link: str, params: dict[str, str] | None) -> _Rows:
+    async def _get(self, path_or_link: str, params: dict[str, str] | None) -> Rows:
         answer = await self._client.get(
             path_or_link, params, stream=self.stream, empty_on=self.collection.empty_on
         )
         if answer.status in self.collection.empty_on:
-            return _Rows([], None, answer.server_time)
+            return Rows([], None, answer.server_time)
         envelope = self._open(answer)
         self._limit.saw(len(envelope.value))
-        return _Rows(envelope.value, envelope.next_link, answer.server_time)
+        return Rows(envelope.value, envelope.next_link, answer.server_time)
 
     def _open(self, answer: Answer) -> _Envelope:
         try:
@@ -202,7 +209,7 @@ async def read_since(
     and never missed. One call is enough where one answer holds everything and is shorter than
     an earlier one; if not, one more call asks whether that was all.
     """
-    reader = _Reader(client, collection, stream)
+    reader = PageReader(client, collection, stream)
     position = since
     # The service's own time or what comes closest to it.
     now: Ticks | None = None
@@ -246,7 +253,7 @@ async def read_since(
             end = None if end >= rows.server_time else end
 
 
-def _shorter(reader: _Reader, rows: _Rows, start: Ticks, end: Ticks | None) -> Ticks:
+def _shorter(reader: PageReader, rows: Rows, start: Ticks, end: Ticks | None) -> Ticks:
     """An end before ``end`` and after ``start`` for the stretch that came back cut.
 
     Half way, or at the middle one of the rows received if that is earlier: were the rows spread
@@ -282,7 +289,7 @@ async def read_all(
     have counted as many rows as there are different ones. Raises :class:`PagingLimitError` when
     the service lets nobody see the rest.
     """
-    reader = _Reader(client, collection, stream)
+    reader = PageReader(client, collection, stream)
     seen: set[bytes] = set()
     counted_before = -1
     for _ in range(_MOST_PASSES):
@@ -325,8 +332,8 @@ def _endless(collection: Collection, stream: str, read: int) -> PagingLimitError
 
 
 async def _one_pass(
-    reader: _Reader, condition: str | None, seen: set[bytes]
-) -> AsyncIterator[_Rows]:
+    reader: PageReader, condition: str | None, seen: set[bytes]
+) -> AsyncIterator[Rows]:
     """The set once from its start: along the links where there are some, by ``$skip`` if not."""
     rows = await reader.rows(condition)
     skip = 0

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from aquila_mde.simulator.changes import Changes, QueryRefused
+from aquila_mde.simulator.changes import page as page_of_changes
 from aquila_mde.simulator.clock import SECOND, format_time, to_datetime
 from aquila_mde.simulator.collection import Collection
 from aquila_mde.simulator.endpoints import Endpoint
@@ -125,6 +127,8 @@ class Api:
             records = endpoint.records(self._tenant)
             if isinstance(records, VulnerabilityExport):
                 return self._export(request, records)
+            if isinstance(records, Changes):
+                return self._changes(request, records)
             if key is None:
                 return self._collection(request, records)
             return self._single(request, records, key)
@@ -175,14 +179,27 @@ class Api:
         empty = not found.records and query.skip == 0 and query.top != 0
         if empty and records is self._tenant.machines and quirks.no_machines == "404":
             raise Refused(404, "ResourceNotFound", "No machines were found.")
-        base = _base(request)
         parts = [record.body if query.expand else record.lean for record in found.records]
-        context = f"{base}/api/$metadata#{records.entity.name}"
+        return self._page(request, records.entity.name, parts, found.next_query)
+
+    def _changes(self, request: Request, changes: Changes) -> Response:
+        now = self._tenant.clock.now()
+        try:
+            found = page_of_changes(changes, request.query_params, self._tenant.quirks, now)
+        except QueryRefused as refused:
+            raise Refused(400, refused.code, refused.message) from refused
+        name = "Collection(microsoft.windowsDefenderATP.api.DeltaAssetVulnerability)"
+        return self._page(request, name, found.rows, found.next_query)
+
+    def _page(
+        self, request: Request, name: str, parts: list[bytes], next_query: str | None
+    ) -> Response:
+        base, host = _base(request), self._tenant.quirks.next_link_host
+        context = f"{base}/api/$metadata#{name}"
         body = b'{"@odata.context":' + msgspec.json.encode(context) + b',"value":['
         body += b",".join(parts) + b"]"
-        if found.next_query is not None:
-            host = quirks.next_link_host
-            link = f"{f'https://{host}' if host else base}{request.url.path}?{found.next_query}"
+        if next_query is not None:
+            link = f"{f'https://{host}' if host else base}{request.url.path}?{next_query}"
             body += b',"@odata.nextLink":' + msgspec.json.encode(link)
         return _odata(body + b"}")
 

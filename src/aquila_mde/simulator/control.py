@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from aquila_mde.simulator.api import Api
-from aquila_mde.simulator.clock import SECOND, duration, format_time, to_datetime
+from aquila_mde.simulator.changes import Changes
+from aquila_mde.simulator.clock import SECOND, duration, format_time, parse_time, to_datetime
 from aquila_mde.simulator.collection import Collection, Record
-from aquila_mde.simulator.endpoints import Endpoint
+from aquila_mde.simulator.endpoints import Endpoint, Source
 from aquila_mde.simulator.export_files import VulnerabilityExport
 from aquila_mde.simulator.faults import Fault, FaultPlan, FaultPlayer
 from aquila_mde.simulator.frontend import LoggedRequest, RequestLog
@@ -101,6 +102,20 @@ class Control:
             for row in rows:
                 self._tenant.export.added[f"{row['id']}\0{row.get('rbacGroupId')}"] = row
             return [row["id"] for row in rows]
+
+    def upgrade_software(self, key: str, version: str) -> str:
+        """Replace a row of the export by the one of a newer version of its software; the new id.
+
+        As in the service the one is Fixed and the other New with the next snapshot, and what was
+        first seen when stays.
+        """
+        with self._tenant.lock:
+            self._tenant.settle()
+            old = self.record("vulnerability", key)
+            new_id = f"{old['deviceId']}_{old['softwareName']}_{version}_{old.get('cveId') or ''}_"
+            self._tenant.export.removed.add(key)
+            self.add_vulnerabilities([{**old, "id": new_id, "softwareVersion": version}])
+            return new_id
 
     def update_alert(
         self, key: str, changes: Values | None = None, *, move_time: bool = True
@@ -209,6 +224,21 @@ class Control:
         for record, generated in self._records(stream):
             yield version_key(spec, record, generated)
 
+    def delta_versions(self, since: str, stream: str = "vulnerability") -> list[VersionKey]:
+        """The key of each change that is told to who asks for those since ``since``.
+
+        With the versions of an export, those since its ``generatedTime`` are what the index must
+        hold, whenever and however often they were asked for. None is forgotten within 14 days.
+        """
+        with self._tenant.lock:
+            self._tenant.settle()
+            spec = self._streams()[stream].collect
+            source = self._behind(spec.delta.endpoint.path) if spec.delta else None
+            if not isinstance(source, Changes):
+                raise KeyError(f"{stream} has no changes")
+            rows = source.since(parse_time(since))
+            return [version_key(spec.for_changes(), row) for row in rows]
+
     # Faults and sign-in
 
     @property
@@ -278,7 +308,12 @@ class Control:
         return {stream.name: stream for stream in found if stream is not None}
 
     def _source(self, stream: str) -> Collection | VulnerabilityExport:
-        path = self._streams()[stream].collect.endpoint.path
+        found = self._behind(self._streams()[stream].collect.endpoint.path)
+        if isinstance(found, Changes):
+            raise TypeError(f"the stream {stream} reads nothing but changes")
+        return found
+
+    def _behind(self, path: str) -> Source:
         return self._endpoints[path.lower()].records(self._tenant)
 
     def _records(self, stream: str) -> Iterator[tuple[dict[str, Any], int | None]]:

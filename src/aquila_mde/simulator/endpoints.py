@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aquila_mde.errors import ConfigurationError
+from aquila_mde.simulator.changes import Changes
 from aquila_mde.simulator.clock import parse_time
 from aquila_mde.simulator.collection import Collection, EntityType
 from aquila_mde.simulator.export_files import VulnerabilityExport
@@ -17,6 +18,8 @@ from aquila_mde.streams.collect_spec import Endpoint as DeclaredEndpoint
 from aquila_mde.streams.stream import Stream
 
 _SINGLE_QUOTA = (100, 1500)
+Source = Collection | VulnerabilityExport | Changes
+"""What may lie behind an endpoint."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,13 @@ class Endpoint:
     per_minute: int
     per_hour: int
     stream: Stream | None
-    source: str | Collection | VulnerabilityExport
+    source: str | Source
     """The name of one of the tenant's own collections, or a source of its own."""
 
-    def records(self, tenant: Tenant) -> Collection | VulnerabilityExport:
+    def records(self, tenant: Tenant) -> Source:
         """What is read through the endpoint."""
         if isinstance(self.source, str):
-            held: Collection | VulnerabilityExport = getattr(tenant, self.source)
+            held: Source = getattr(tenant, self.source)
             return held
         return self.source
 
@@ -49,6 +52,7 @@ _OWN = {
     "/api/machines": "machines",
     "/api/machineactions": "actions",
     "/api/machines/softwarevulnerabilitiesexport": "export",
+    "/api/machines/softwarevulnerabilitychangesbymachine": "changes",
     "/api/vulnerabilities": "vulnerabilities",
 }
 
@@ -69,7 +73,7 @@ def endpoints(
     for stream in streams:
         declared = stream.collect.endpoint
         path = declared.path.lower()
-        source: str | Collection | VulnerabilityExport
+        source: str | Source
         if path in _OWN and path not in objects:
             source = _OWN[path]
         elif stream.collect.strategy == "export":
@@ -85,27 +89,37 @@ def endpoints(
             f"No stream of the package reads {', '.join(unknown)}",
             hint="Add data_stream/<name>/collect.yml with that endpoint: it names the permission.",
         )
-    for joined in _joined_endpoints(streams):
-        path = joined.path.lower()
-        if path in _OWN and path not in found:
-            quota = joined.quota
+    for endpoint, own in _further_endpoints(streams, found):
+        path = endpoint.path.lower()
+        if path not in found and (own is not None or path in _OWN):
+            quota = endpoint.quota
             found[path] = Endpoint(
-                joined.path,
-                joined.permission,
+                endpoint.path,
+                endpoint.permission,
                 quota.per_minute,
                 quota.per_hour,
                 None,
-                _OWN[path],
+                own or _OWN[path],
             )
     return found
 
 
-def _joined_endpoints(streams: Sequence[Stream]) -> Iterator[DeclaredEndpoint]:
-    """The collections that are read only to be joined with the records of a stream."""
+def _further_endpoints(
+    streams: Sequence[Stream], found: Mapping[str, Endpoint]
+) -> Iterator[tuple[DeclaredEndpoint, Source | None]]:
+    """What streams read beside their own endpoint: changes, and collections to be joined.
+
+    The changes of an export that was given are its own.
+    """
     for stream in streams:
-        for join in stream.collect.joins.values():
-            if join.source is not None:
-                yield join.source.endpoint
+        spec = stream.collect
+        for endpoint in list(spec.endpoints())[1:]:
+            export = found[spec.endpoint.path.lower()].source
+            is_delta = spec.delta is not None and endpoint is spec.delta.endpoint
+            if is_delta and isinstance(export, VulnerabilityExport):
+                yield endpoint, export.changes
+            else:
+                yield endpoint, None
 
 
 def _export_of(

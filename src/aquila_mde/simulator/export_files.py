@@ -13,7 +13,6 @@ import hmac
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
@@ -22,6 +21,7 @@ import msgspec
 from isal import isal_zlib
 
 from aquila_mde.simulator.catalogue import Catalogue
+from aquila_mde.simulator.changes import Changes
 from aquila_mde.simulator.clock import (
     HOUR,
     MINUTE,
@@ -31,7 +31,14 @@ from aquila_mde.simulator.clock import (
     parse_time,
     to_datetime,
 )
-from aquila_mde.simulator.export_rows import Casing, RowWriter, Turnover, cased
+from aquila_mde.simulator.export_rows import (
+    Casing,
+    RowWriter,
+    Snapshot,
+    Turnover,
+    cased,
+    id_of,
+)
 from aquila_mde.simulator.seeds import guid_of, random_of
 
 PERIOD = 6 * HOUR
@@ -43,20 +50,6 @@ _GZIP = 31
 _LINES_AT_ONCE = 2_000
 
 LinkFault = Literal["expired", "signature", "gone"]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The state of the export at one time."""
-
-    age: int
-    generated: int
-    machines: Sequence[bytes | None]
-    added: tuple[dict[str, Any], ...]
-    removed: frozenset[str]
-    casing: Casing | Literal["mixed"]
-    bad_lines: int
-    writers: dict[Casing, RowWriter] = field(default_factory=dict)
 
 
 class VulnerabilityExport:
@@ -88,6 +81,8 @@ class VulnerabilityExport:
         self._rendering = threading.Lock()
         self._snapshots: list[Snapshot] = []
         self._paths: dict[str, tuple[Snapshot, int]] = {}
+        self.changes = Changes(self._turnover, lambda snapshot: self._writer(snapshot, "camel"))
+        """What has changed from one snapshot to the next."""
         self.added: dict[str, dict[str, Any]] = {}
         """Rows beside the generated ones, by id; they are in the next snapshot."""
         self.removed: set[str] = set()
@@ -117,6 +112,7 @@ class VulnerabilityExport:
             bad_lines,
         )
         self._snapshots.append(snapshot)
+        self.changes.add(snapshot)
         self._paths |= {path: (snapshot, n) for n, path in enumerate(self._names(snapshot))}
         for dropped in self._snapshots[:-_KEPT]:
             for path in self._names(dropped):
@@ -196,7 +192,7 @@ class VulnerabilityExport:
             first = number * self._rows_per_file
             writer = self._writer(snapshot, casing)
             for line in writer.rows(first, first + self._rows_per_file, snapshot.age):
-                if not snapshot.removed or _id_of(line) not in snapshot.removed:
+                if not snapshot.removed or id_of(line) not in snapshot.removed:
                     yield line
         if number == self._file_count(snapshot) - 1:
             for values in snapshot.added:
@@ -258,8 +254,3 @@ def _batches(lines: Iterable[bytes]) -> Iterator[bytes]:
             batch.clear()
     if batch:
         yield b"\n".join(batch) + b"\n"
-
-
-def _id_of(line: bytes) -> str:
-    start = line.index(b'":"') + 3
-    return line[start : line.index(b'"', start)].decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -67,6 +68,23 @@ class Turnover:
     def updates(self, bits: int, age: int) -> int:
         """How often the row was updated by ``age``."""
         return (age + bits % _TURNOVER) // _TURNOVER
+
+    def changed(self, before: int, after: int) -> Iterator[int]:
+        """The rows that may be found, fixed or updated between two ages."""
+        for born in range(after + 1):
+            first = 0 if born == 0 else self._count + (born - 1) * self._found
+            last = self._count if born == 0 else first + self._found
+            if born > before:
+                yield from range(first, last)
+                continue
+            stay = self._oldest * math.exp((born - after) / _TURNOVER)
+            were = self._oldest * math.exp((born - before) / _TURNOVER)
+            for row in range(first, last):
+                bits = mixed(row, self._seed)
+                if stay <= bits < were or (
+                    bits < stay and self.updates(bits, before) != self.updates(bits, after)
+                ):
+                    yield row
 
     def rows(self, first: int, last: int, age: int) -> Iterator[tuple[int, int]]:
         """Number and bits of the rows from ``first`` to before ``last`` that are there."""
@@ -211,6 +229,26 @@ class RowWriter:
             for product, version in self._catalogue.software(family)
         ]
         return self._software[family]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of the export at one time."""
+
+    age: int
+    generated: int
+    machines: Sequence[bytes | None]
+    added: tuple[dict[str, Any], ...]
+    removed: frozenset[str]
+    casing: Casing | Literal["mixed"]
+    bad_lines: int
+    writers: dict[Casing, RowWriter] = field(default_factory=dict)
+
+
+def id_of(line: bytes) -> str:
+    """The id of a rendered row."""
+    start = line.index(b'":"') + 3
+    return line[start : line.index(b'"', start)].decode()
 
 
 def _members(values: dict[str, Any], casing: Casing) -> bytes:

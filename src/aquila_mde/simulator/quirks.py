@@ -39,5 +39,9 @@ class Quirks:
     """Number of alerts at the start that all have one and the same lastUpdateTime."""
     export_casing: Literal["pascal", "camel", "mixed"] = "pascal"
     """How export files spell the property names; mixed: by file."""
+    changes_casing: Literal["camel", "pascal"] = "camel"
+    """How the changes of vulnerabilities spell them."""
+    changes_next_link: Literal["given", "missing"] = "given"
+    """Whether a page of these changes says where the next one is."""
     bad_export_lines: int = 0
     """Lines of the first export file that are cut in the middle."""

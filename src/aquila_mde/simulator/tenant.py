@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from aquila_mde.simulator.catalogue import Catalogue, Family
+from aquila_mde.simulator.changes import AT_MOST, Changes
 from aquila_mde.simulator.clock import DAY, MINUTE, SECOND, Clock, duration, format_time, parse_time
 from aquila_mde.simulator.collection import (
     ACTIONS,
@@ -112,6 +113,11 @@ class Tenant:
             self._vulnerabilities = Collection(VULNERABILITIES, described)
         return self._vulnerabilities
 
+    @property
+    def changes(self) -> Changes:
+        """What has changed from one vulnerability export to the next."""
+        return self.export.changes
+
     def settle(self) -> None:
         """Let everything happen that was to happen until now."""
         now = self.clock.now()
@@ -125,8 +131,9 @@ class Tenant:
             self._settled += 1
             if end % PERIOD == 0:
                 self._age += 1
-                # Snapshots that nobody can have seen are not taken.
-                if end == boundary:
+                # Snapshots that nobody can see any more, not even what changed with them, are
+                # not taken.
+                if end >= boundary - AT_MOST - PERIOD:
                     self._snapshot(end)
         self._run_due(now)
 
@@ -150,8 +157,9 @@ class Tenant:
     def regenerate_export(self) -> None:
         """Rebuild the export now, which the service does only every six hours."""
         self._age += 1
-        # Two rebuilds in the same second are told apart all the same.
-        self._snapshot(max(self.clock.now(), self.export.current.generated + SECOND))
+        # The service tells whole seconds; two rebuilds in the same one are told apart all the same.
+        now = self.clock.now() // SECOND * SECOND
+        self._snapshot(max(now, self.export.current.generated + SECOND))
 
     def new_machine(self) -> dict[str, Any]:
         """A machine that was not there before; it is not added."""

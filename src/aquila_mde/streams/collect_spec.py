@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 _DURATION = re.compile(r"^(\d+)\s*([smhd])$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -49,7 +57,7 @@ class Endpoint(Declared):
     reference: str = Field(pattern=r"^https://")
     quota: Quota
     page_size: int = Field(default=10_000, gt=0, le=200_000)
-    """Largest ``$top`` that is asked for (incremental only)."""
+    """Most rows that are asked for at once; an export has files instead."""
     expand: tuple[Property, ...] = ()
     empty_on: tuple[int, ...] = ()
     """HTTP statuses by which this endpoint says that there is nothing to read."""
@@ -161,6 +169,41 @@ class Identity(Declared):
         return any(part.content_except is not None for part in self.parts)
 
 
+def _told_by_the_row(part: Part) -> Part:
+    if part.named is None and part.digest_of is None:
+        raise ValueError("a change is told by its own properties: use property or digest_of")
+    return part
+
+
+class Delta(Declared):
+    """The changes since the last full export, from an endpoint of their own.
+
+    The service collects them in periods and gives those of whole periods, so the same change
+    comes again and again.
+    """
+
+    endpoint: Endpoint
+    time_field: Property
+    """When the service found the change."""
+    period: Duration
+    """How long the service collects changes before it shows them."""
+    overlap: Duration
+    """How far behind the service's time of the last reading each one starts: changes become
+    visible late."""
+    at_most: Duration
+    """How far back the service can be asked; behind that only a full export helps."""
+    full_export_every: Duration
+    """How old the last full export may be when a pass begins."""
+    parts: tuple[Annotated[Part, AfterValidator(_told_by_the_row)], ...] = Field(min_length=1)
+    """What makes two answers the same change."""
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> Delta:
+        if self.overlap + self.period >= self.at_most:
+            raise ValueError("at_most must be longer than overlap and period together")
+        return self
+
+
 class JoinedEndpoint(Declared):
     """A collection that is read only to be joined, into the collector's own state."""
 
@@ -201,9 +244,12 @@ class CollectSpec(Declared):
     strategy: Literal["incremental", "export"]
     endpoint: Endpoint
     interval: Duration
+    """Between two passes."""
     cursor: Cursor | None = None
     """Without a cursor every pass of an incremental stream reads the whole collection."""
     sweep: Sweep | None = None
+    delta: Delta | None = None
+    """Without it every pass of an export stream looks for a newer export."""
     identity: Identity
     joins: dict[JoinName, JoinSpec] = Field(default_factory=dict)
 
@@ -211,6 +257,8 @@ class CollectSpec(Declared):
     def _fits_strategy(self) -> CollectSpec:
         if self.strategy == "export" and (self.cursor or self.sweep):
             raise ValueError("an export has neither cursor nor sweep")
+        if self.strategy != "export" and self.delta:
+            raise ValueError("delta belongs to the export strategy")
         if self.sweep and not self.cursor:
             raise ValueError("sweep needs a cursor: without one every pass reads everything")
         if self.strategy != "export" and any(p.bucket_of_export for p in self.identity.parts):
@@ -221,3 +269,19 @@ class CollectSpec(Declared):
             if part.digest_of_join is not None and part.digest_of_join not in self.joins:
                 raise ValueError(f"digest_of_join names {part.digest_of_join}, which is no join")
         return self
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Every endpoint that the stream is read from, its own first."""
+        yield self.endpoint
+        if self.delta is not None:
+            yield self.delta.endpoint
+        for join in self.joins.values():
+            if join.source is not None:
+                yield join.source.endpoint
+
+    def for_changes(self) -> CollectSpec:
+        """The same stream with the identity that the changes of its delta have."""
+        if self.delta is None:
+            return self
+        identity = Identity(entity=self.identity.entity, parts=self.delta.parts)
+        return self.model_copy(update={"identity": identity})

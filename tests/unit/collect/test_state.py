@@ -1,10 +1,12 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.state import Batch, ExportMark, State, StateError, StateInUseError
 
 TENANT = "t1"
@@ -151,8 +153,24 @@ def test_a_file_of_a_later_version_is_refused(file: Path) -> None:
     database = sqlite3.connect(file)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StateError, match="it has format 99, this version reads 1"):
+    with pytest.raises(StateError, match="it has format 99, this version reads 2"):
         State(file)
+
+
+def test_a_file_of_the_first_format_is_taken_over(file: Path) -> None:
+    state = State(file)
+    state.stream(TENANT, "alert").commit(Batch(delivered=[("a", 1)]))
+    state.close()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE delta")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    for _ in range(2):
+        state = State(file)
+        store = state.stream(TENANT, "alert")
+        assert store.known(["a"]) == {"a"}
+        assert DeltaStore(store).read() is None
+        state.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

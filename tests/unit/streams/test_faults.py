@@ -123,6 +123,58 @@ def test_a_sweep_needs_a_cursor(tree: PackageTree) -> None:
     assert "sweep needs a cursor" in faults_of(tree)[0]
 
 
+EXPORT = (PackageTree.default().root / "data_stream/vulnerability/collect.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "problem"),
+    [
+        ("  period: 6h\n", "", "delta:", "delta.period: is missing"),
+        ("  period: 6h", "  period: 6 hours", "  period: 6 hours", "delta.period: must be a dura"),
+        ("  period: 6h", "  periods: 6h", "  periods: 6h", "delta.periods: is not a key that is"),
+        ("  at_most: 14d", "  at_most: 12h", "delta:", "delta: at_most must be longer than"),
+        (
+            "    - eventTimestamp\n",
+            "    - digest_of_join: cve\n",
+            "    - digest_of_join: cve",
+            "delta.parts[3]: a change is told by its own properties",
+        ),
+        (
+            "    - eventTimestamp\n",
+            "    - bucket_of_export: 30d\n",
+            "    - bucket_of_export: 30d",
+            "delta.parts[3]: a change is told by its own properties",
+        ),
+        (
+            "    path: /api/machines/SoftwareVulnerabilityChangesByMachine",
+            "    path: SoftwareVulnerabilityChangesByMachine",
+            "    path: SoftwareVulnerabilityChangesByMachine",
+            "delta.endpoint.path: string should match",
+        ),
+    ],
+)
+def test_a_fault_of_the_delta_is_found_at_its_line(
+    tree: PackageTree, old: str, new: str, place: str, problem: str
+) -> None:
+    source = PackageTree.default().root / "data_stream" / "vulnerability"
+    folder = tree.root / "data_stream" / "vulnerability"
+    shutil.copytree(source, folder)
+    assert EXPORT.count(old) >= 1
+    at = EXPORT.index("delta:") + EXPORT[EXPORT.index("delta:") :].index(old)
+    changed = EXPORT[:at] + new + EXPORT[at + len(old) :]
+    (folder / "collect.yml").write_text(changed)
+    line = changed.splitlines().index(place) + 1
+    found = faults_of(tree)
+    assert any(each.startswith(f"vulnerability/collect.yml:{line}: {problem}") for each in found)
+
+
+def test_a_delta_belongs_to_an_export(tree: PackageTree) -> None:
+    start = EXPORT.index("delta:")
+    delta = EXPORT[start : EXPORT.index("identity:", start)]
+    (tree.root / "data_stream" / "alert" / "collect.yml").write_text(GOOD + delta)
+    assert faults_of(tree) == ["alert/collect.yml:1: delta belongs to the export strategy"]
+
+
 def test_a_tree_without_streams_says_so(tmp_path: Path) -> None:
     with pytest.raises(FaultsFoundError, match="holds no stream with a collect.yml"):
         load_streams(PackageTree(tmp_path))

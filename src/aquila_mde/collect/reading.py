@@ -1,0 +1,214 @@
+"""What one pass over one stream reads, how, and what is written down at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from aquila_mde.collect.dead_letter import DeadLetters
+from aquila_mde.collect.delivery import Delivery
+from aquila_mde.collect.delta import (
+    collect_delta,
+    forget_changes_before,
+    give_up,
+    next_reading,
+    note_read,
+)
+from aquila_mde.collect.document import DocumentWriter
+from aquila_mde.collect.export import collect_export
+from aquila_mde.collect.identity import IdentityReader, PassContext
+from aquila_mde.collect.incremental import (
+    collect_incremental,
+    forget_before,
+    reach,
+    refused_field,
+    time_field,
+)
+from aquila_mde.collect.joins import Join, Joins
+from aquila_mde.collect.state import Pass, StreamStore
+from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.defender.client import DefenderClient
+from aquila_mde.defender.errors import BadRequestError, PagingLimitError
+from aquila_mde.defender.times import Ticks
+from aquila_mde.elastic.bulk import BulkSink
+from aquila_mde.errors import AquilaError
+from aquila_mde.settings import Settings
+from aquila_mde.streams.collect_spec import CollectSpec
+from aquila_mde.streams.stream import Stream
+
+
+class Reading:
+    """One pass over one stream, by the strategy that its ``collect.yml`` names.
+
+    ``now`` is this machine's clock; ``stop`` ends the pass after the page under way.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        store: StreamStore,
+        *,
+        settings: Settings,
+        client: DefenderClient,
+        sink: BulkSink,
+        tenant: dict[str, str],
+        counts: Counts,
+        joins: Joins,
+        feeds: Sequence[Join],
+        now: Callable[[], Ticks],
+        stop: asyncio.Event,
+        progress: Progress | None,
+    ) -> None:
+        self._stream = stream
+        self._store = store
+        self._settings = settings
+        self._client = client
+        self._sink = sink
+        self._tenant = tenant
+        self._counts = counts
+        self._joins = joins
+        self._feeds = feeds
+        self._now = now
+        self._stop = stop
+        self._progress = progress
+
+    async def run(self) -> bool:
+        """Read and deliver; whether the pass reached its end."""
+        if self._stream.collect.strategy == "export":
+            return await self._export()
+        return await self._incremental()
+
+    async def _incremental(self) -> bool:
+        spec, store = self._stream.collect, self._store
+        while True:
+            state = store.read()
+            field = time_field(spec, state)
+            look_back = self._settings.stream(self._stream.name).look_back
+            if look_back is None and spec.cursor:
+                look_back = spec.cursor.look_back
+            to_read = reach(spec, state, store, now=self._now(), look_back=look_back)
+            current = store.begin(started=self._now(), since=to_read.since, sweep=to_read.sweep)
+            first = state.cursor is None
+            try:
+                async with self._work(
+                    spec, current, field=field, careful=first or current.resumed, keep_ids=True
+                ) as work:
+                    done = await collect_incremental(
+                        self._stream,
+                        self._client,
+                        work,
+                        current,
+                        field=field,
+                        first_look_back=look_back if first else None,
+                        stop=self._stop,
+                    )
+            except BadRequestError as error:
+                instead = refused_field(self._stream, field, error)
+                if instead is None:
+                    raise
+                store.use_field(instead)
+                continue
+            if done:
+                forget = forget_before(spec, store.read())
+                store.finish(current, now=self._now(), keep_since=forget)
+            return done
+
+    async def _export(self) -> bool:
+        """A full export if one is due, otherwise what has changed since the last reading."""
+        spec, store = self._stream.collect, self._store
+        refused: AquilaError | None = None
+        while True:
+            to_read = next_reading(spec, store, now=self._now())
+            current = store.begin(started=self._now(), since=to_read.since, sweep=to_read.sweep)
+            try:
+                read = self._everything if current.sweep else self._changes
+                done = await read(current)
+            except (BadRequestError, PagingLimitError) as error:
+                if current.sweep:
+                    raise
+                # What cannot be read as changes, the next full export holds.
+                give_up(store, error.message)
+                refused = error
+                continue
+            if done:
+                newer = note_read(store, current)
+                forget = forget_changes_before(spec, store.read())
+                store.finish(current, now=self._now(), keep_since=forget)
+                if refused is not None and not newer:
+                    # A full export that says nothing new is no help.
+                    raise refused
+            return done
+
+    async def _everything(self, current: Pass) -> bool:
+        # No ids are kept of an export: there are too many.
+        async with self._work(
+            self._stream.collect, current, field=None, careful=True, keep_ids=False
+        ) as work:
+            return await collect_export(
+                self._stream,
+                self._client,
+                work,
+                self._store,
+                started=current.started,
+                stop=self._stop,
+            )
+
+    async def _changes(self, current: Pass) -> bool:
+        spec, first = self._stream.collect, self._store.read().cursor is None
+        async with self._work(
+            spec.for_changes(),
+            current,
+            field=spec.delta.time_field if spec.delta else None,
+            careful=first or current.resumed,
+            keep_ids=True,
+        ) as work:
+            return await collect_delta(self._stream, self._client, work, current, stop=self._stop)
+
+    @asynccontextmanager
+    async def _work(
+        self,
+        spec: CollectSpec,
+        current: Pass,
+        *,
+        field: str | None,
+        careful: bool,
+        keep_ids: bool,
+    ) -> AsyncIterator[StreamPass]:
+        """What delivers the records of ``current``; all of them are answered at the end."""
+        stream, tenant, observed = self._stream, self._settings.tenant, datetime.now(UTC)
+        index = stream.index(tenant.namespace)
+        if careful:
+            await self._sink.refresh_backing(index)
+        otherwise = spec.cursor.otherwise if spec.cursor else None
+        followed = otherwise.open if otherwise and field == otherwise.field else None
+        async with Delivery(self._sink, index) as delivery:
+            yield StreamPass(
+                stream=stream.name,
+                index=index,
+                store=self._store,
+                counts=self._counts,
+                reader=IdentityReader(spec, tenant.id, time_field=field),
+                writer=DocumentWriter(
+                    stream, tenant.namespace, tenant=self._tenant, observed=observed
+                ),
+                context=PassContext(current.started),
+                sink=self._sink,
+                delivery=delivery,
+                dead_letters=DeadLetters(
+                    self._sink,
+                    stream=stream.name,
+                    tenant_id=tenant.id,
+                    namespace=tenant.namespace,
+                ),
+                observed=observed,
+                careful=careful,
+                by_content=spec.identity.by_content,
+                keep_ids=keep_ids,
+                entity=spec.identity.entity,
+                joins=self._joins,
+                feeds=self._feeds,
+                open_values=frozenset(followed.values) if followed else None,
+                progress=self._progress,
+            )
