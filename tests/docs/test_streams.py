@@ -60,7 +60,11 @@ def test_a_page_names_endpoint_permission_quota_and_interval(stream: str) -> Non
         ("machine_action", {"/api/machineactions": "288"}),
         (
             "vulnerability",
-            {"/api/machines/SoftwareVulnerabilitiesExport": "0.14", "/api/vulnerabilities": "0.14"},
+            {
+                "/api/machines/SoftwareVulnerabilitiesExport": "0.14",
+                "/api/machines/SoftwareVulnerabilityChangesByMachine": "24",
+                "/api/vulnerabilities": "4",
+            },
         ),
     ],
 )

@@ -147,10 +147,11 @@ def test_the_settings_are_settings_of_the_collector(simulator: StartSimulator) -
 def tree_with(folder: Path, name: str, collect: str) -> PackageTree:
     streams = folder / "data_stream"
     default = PackageTree.default().root / "data_stream"
-    for stream in ("alert", name):
+    for stream in ("machine_action", name):
         (streams / stream).mkdir(parents=True)
         (streams / stream / "manifest.yml").write_text("title: A stream\ntype: logs\n")
-    (streams / "alert" / "collect.yml").write_text((default / "alert/collect.yml").read_text())
+    own = "machine_action/collect.yml"
+    (streams / own).write_text((default / own).read_text())
     (streams / name / "collect.yml").write_text(collect)
     return PackageTree(folder)
 

@@ -34,7 +34,15 @@ class Cost:
 def costs(spec: CollectSpec) -> list[Cost]:
     """Every endpoint that a pass of the stream may call."""
     endpoint = spec.endpoint
-    found = [Cost("The records", endpoint.path, spec.interval, endpoint.quota)]
+    delta = spec.delta
+    if delta is None:
+        found = [Cost("The records", endpoint.path, spec.interval, endpoint.quota)]
+    else:
+        changes = delta.endpoint
+        found = [
+            Cost("The full export", endpoint.path, delta.full_export_every, endpoint.quota),
+            Cost("The changes", changes.path, spec.interval, changes.quota),
+        ]
     for name, join in spec.joins.items():
         if join.source is not None:
             # A pass asks only for what is older than its refresh.
