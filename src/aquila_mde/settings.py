@@ -192,6 +192,14 @@ class _EngineOnly(_Layered):
     elasticsearch: ElasticsearchSettings
 
 
+class _MaybeEngine(_Layered):
+    """Settings of which only the engine's part is read, and that need not have one."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    elasticsearch: ElasticsearchSettings | None = None
+
+
 class _KibanaOnly(_Layered):
     """Settings of which only Kibana's part is read."""
 
@@ -216,6 +224,14 @@ def load_engine_settings(
     return _load(_EngineOnly, file, environment).elasticsearch
 
 
+def find_engine_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None, *, url: str | None = None
+) -> ElasticsearchSettings | None:
+    """Where the engine is; ``None`` where nobody has said so. ``url`` wins."""
+    said = {"url": url} if url else {}
+    return _load(_MaybeEngine, file, environment, ("elasticsearch",), engine=said).elasticsearch
+
+
 def load_kibana_settings(
     file: Path | None,
     environment: Mapping[str, str] | None = None,
@@ -228,7 +244,7 @@ def load_kibana_settings(
     What Kibana's part lacks of a login and a ca_file is taken from the engine's.
     """
     said = {name: value for name, value in (("url", url), ("space", space)) if value}
-    return _load(_KibanaOnly, file, environment, ("elasticsearch", "kibana"), said).kibana
+    return _load(_KibanaOnly, file, environment, ("elasticsearch", "kibana"), kibana=said).kibana
 
 
 def _load(
@@ -236,7 +252,9 @@ def _load(
     file: Path | None,
     environment: Mapping[str, str] | None,
     sections: tuple[str, ...] = ("tenant", "elasticsearch"),
+    *,
     kibana: dict[str, str] | None = None,
+    engine: dict[str, str] | None = None,
 ) -> _Model:
     environment = os.environ if environment is None else environment
     source: YamlSource | None = None
@@ -250,6 +268,8 @@ def _load(
         values = source.values
     try:
         merged = _with_variables(values, environment, sections)
+        if engine is not None:
+            merged = _for_engine(merged, engine)
         return model(**(merged if kibana is None else _for_kibana(merged, kibana)))
     except ValidationError as error:
         lines = [_explain(item, source) for item in error.errors(include_url=False)]
@@ -271,6 +291,15 @@ def _with_variables(
             if isinstance(part, dict):
                 part[key] = environment[variable]
     return merged
+
+
+def _for_engine(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:
+    """``values`` with what was said on the command line; a login without a URL is no engine."""
+    engine = values.get("elasticsearch") or {}
+    if not isinstance(engine, dict):
+        return values
+    engine = engine | said
+    return values | {"elasticsearch": engine if engine.get("url") else None}
 
 
 def _for_kibana(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:

@@ -23,8 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "engine": FOUNDATION,
     "collect": FOUNDATION | {"defender", "elastic"},
     "demo": FOUNDATION | {"defender", "elastic", "collect", "simulator", "engine"},
+    "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
-    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine", "demo"},
+    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine", "demo", "trial"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

@@ -16,6 +16,7 @@ from aquila_mde.cli import (
     engine,
     install,
     package,
+    pipeline,
     run,
     simulate,
     status,
@@ -35,6 +36,7 @@ app = typer.Typer(
 for _command in (demo, install, collect, run, status, uninstall, simulate, engine, build):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")
+app.add_typer(pipeline.pipeline, name="pipeline")
 
 
 def _show_version(wanted: bool) -> None:
