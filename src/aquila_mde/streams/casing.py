@@ -6,7 +6,14 @@ The same property arrives as ``deviceId`` and ``DeviceId``, ``osPlatform`` and `
 
 from __future__ import annotations
 
+from functools import lru_cache
 
+# Asked for every property of every record, while the names are few; bounded, since a record may
+# hold any name at all.
+_KEPT = 4_096
+
+
+@lru_cache(_KEPT)
 def camel_case(name: str) -> str:
     """``name`` with its leading capitals made small: ``DeviceId`` → ``deviceId``, ``ID`` → ``id``.
 
@@ -21,6 +28,7 @@ def camel_case(name: str) -> str:
     return name[:run].lower() + name[run:]
 
 
+@lru_cache(_KEPT)
 def spellings(name: str) -> tuple[str, ...]:
     """Every spelling that :func:`camel_case` turns into ``name``, the likeliest first."""
     found = {name: None}
