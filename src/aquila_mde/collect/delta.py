@@ -14,13 +14,13 @@ import asyncio
 import structlog
 
 from aquila_mde.collect.delta_store import DeltaStore
-from aquila_mde.collect.incremental import Reach, ticks_of
+from aquila_mde.collect.incremental import Reach
 from aquila_mde.collect.state import Pass, StreamState, StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.changes import read_changes
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.paging import Collection
-from aquila_mde.defender.times import Ticks, parse_ticks
+from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.streams.collect_spec import CollectSpec, Delta
 from aquila_mde.streams.stream import Stream
 

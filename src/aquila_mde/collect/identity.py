@@ -11,18 +11,16 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from aquila_mde.defender.times import Ticks, parse_ticks
+from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.streams.casing import camel_case, spellings
 from aquila_mde.streams.collect_spec import CollectSpec, Part
 
 _SCHEME = "1"
-_TICKS_PER_MICROSECOND = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,7 @@ def _reader(part: Part) -> PartReader:
     if part.start_of is not None:
         return lambda _values, _content, context, _joined: str(context.started)
     if part.bucket_of_export is not None:
-        length = _ticks_of(part.bucket_of_export)
+        length = ticks_of(part.bucket_of_export)
         return lambda _values, _content, context, _joined: str((context.generated or 0) // length)
     if part.digest_of_join is not None:
         join = part.digest_of_join
@@ -267,7 +265,3 @@ def _ticks(value: Any) -> Ticks | None:
         return parse_ticks(value) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _ticks_of(duration: timedelta) -> Ticks:
-    return duration // timedelta(microseconds=1) * _TICKS_PER_MICROSECOND

@@ -19,18 +19,13 @@ from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import BadRequestError
 from aquila_mde.defender.paging import Collection, Page, read_all, read_since
-from aquila_mde.defender.times import Ticks, format_ticks
+from aquila_mde.defender.times import Ticks, format_ticks, ticks_of
 from aquila_mde.streams.collect_spec import CollectSpec
 from aquila_mde.streams.stream import Stream
 
 _log = structlog.get_logger(__name__)
 _FORGET_MARGIN = timedelta(hours=1)
 _CLOCK_TOLERANCE = timedelta(minutes=10)
-
-
-def ticks_of(duration: timedelta) -> Ticks:
-    """``duration`` in units of 100 ns."""
-    return duration // timedelta(microseconds=1) * 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from aquila_mde.collect.join_store import JoinStore, Partner
 from aquila_mde.collect.state import StreamStore, Waiting
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.paging import Collection, read_since
-from aquila_mde.defender.times import Ticks, format_ticks
+from aquila_mde.defender.times import Ticks, format_ticks, ticks_of
 from aquila_mde.elastic.bulk import Item
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.replace import replace
@@ -34,7 +33,6 @@ _MOST_WAITING = 100_000
 """Documents of one join that are kept to be completed: they lie in the state as a whole."""
 _JOINED_AT = "joinedAt"
 """Stands among the properties of a join whose documents shall say when they were joined."""
-_TICKS_A_SECOND = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +132,10 @@ async def refresh(join: Join, client: DefenderClient, *, now: Ticks) -> None:
     if source is None:
         return
     held = join.store.cursor()
-    if held is not None and 0 <= now - held.read_at < _ticks(source.refresh):
+    if held is not None and 0 <= now - held.read_at < ticks_of(source.refresh):
         return
     cursor = held.cursor if held else None
-    since = 0 if cursor is None else max(0, cursor - _ticks(source.overlap))
+    since = 0 if cursor is None else max(0, cursor - ticks_of(source.overlap))
     async for page in read_since(client, _collection(source), since, None, stream=join.stream):
         join.learn(page.records, source.id)
         if page.done_until is not None:
@@ -164,7 +162,7 @@ async def fill_in(join: Join, engine: Engine, index: str, *, now: Ticks) -> int:
         ]
         filled += await replace(engine, index, items)
         join.store.settle(waiting)
-    given_up = join.store.give_up(now - _ticks(join.spec.fill_in))
+    given_up = join.store.give_up(now - ticks_of(join.spec.fill_in))
     if filled or given_up:
         _log.info(
             "Records were joined after all",
@@ -217,7 +215,3 @@ def _collection(source: JoinedEndpoint) -> Collection:
 
 def _key(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _ticks(duration: timedelta) -> Ticks:
-    return int(duration.total_seconds() * _TICKS_A_SECOND)

@@ -20,6 +20,11 @@ _TIME = re.compile(
 )
 
 
+def ticks_of(duration: timedelta) -> Ticks:
+    """``duration`` in units of 100 ns."""
+    return duration // timedelta(microseconds=1) * 10
+
+
 def parse_ticks(text: str) -> Ticks:
     """The time that ``text`` names.
 

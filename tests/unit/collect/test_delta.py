@@ -16,9 +16,9 @@ from aquila_mde.collect.delta import (
 )
 from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
-from aquila_mde.collect.incremental import Reach, ticks_of
+from aquila_mde.collect.incremental import Reach
 from aquila_mde.collect.state import Batch, ExportMark, State, StreamStore
-from aquila_mde.defender.times import Ticks, parse_ticks
+from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
