@@ -19,7 +19,7 @@ from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import ConfigurationError, ExitCode
 
 _SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE scope (
     id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
     cursor INTEGER, cursor_field TEXT, last_pass INTEGER, last_sweep INTEGER,
@@ -163,7 +163,7 @@ class State:
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
         if version == 0:
             with self._change() as database:
-                for statement in _SCHEMA.split(";"):
+                for statement in SCHEMA.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         elif version != _SCHEMA_VERSION:
@@ -201,7 +201,8 @@ class StreamStore:
             "FROM scope WHERE id = ?",
             (self.scope,),
         ).fetchone()
-        return StreamState(*row)
+        # A view of a file that knows nothing of the stream yet has no row.
+        return StreamState(*(row or (None, None, None, None, None, 0, 0)))
 
     def use_field(self, name: str) -> None:
         """Follow another property from now on; the cursor of the old one means nothing to it."""
@@ -212,19 +213,34 @@ class StreamStore:
             )
             database.execute("DELETE FROM pass WHERE scope = ?", (self.scope,))
 
+    def is_new(self) -> bool:
+        """Whether no pass was ever begun: the very first time, or the state was lost."""
+        known = self.read()
+        return known.cursor is None and known.last_pass is None and self.under_way() is None
+
+    def restore(self, cursor: Ticks) -> None:
+        """Follow on from ``cursor``, which an earlier state had reached."""
+        with self.change() as database:
+            database.execute("UPDATE scope SET cursor = ? WHERE id = ?", (cursor, self.scope))
+
     def begin(self, *, started: Ticks, since: Ticks | None, sweep: bool) -> Pass:
         """The pass that was left unfinished, or a new one. Saved before anything is sent."""
-        row = self.database.execute(
-            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self.scope,)
-        ).fetchone()
-        if row:
-            return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True)
+        left = self.under_way()
+        if left is not None:
+            return left
         with self.change() as database:
             database.execute(
                 "INSERT INTO pass (scope, started, since, sweep) VALUES (?, ?, ?, ?)",
                 (self.scope, started, since, sweep),
             )
         return Pass(started, since, None, sweep)
+
+    def under_way(self) -> Pass | None:
+        """The pass that was begun and has not ended."""
+        row = self.database.execute(
+            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self.scope,)
+        ).fetchone()
+        return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True) if row else None
 
     def finish(self, done: Pass, *, now: Ticks, keep_since: Ticks | None) -> None:
         """The pass is over; ids of records older than ``keep_since`` are forgotten."""
