@@ -9,7 +9,20 @@ import structlog
 import typer
 
 from aquila_mde import __version__
-from aquila_mde.cli import build, collect, demo, engine, install, run, simulate, status, uninstall
+from aquila_mde.cli import (
+    backfill,
+    build,
+    collect,
+    demo,
+    engine,
+    install,
+    reconcile,
+    replay,
+    run,
+    simulate,
+    status,
+    uninstall,
+)
 from aquila_mde.cli._output import print_error, print_unexpected
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.logs import configure_logging
@@ -21,7 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, install, collect, run, status, uninstall, simulate, engine, build):
+for _command in (
+    *(demo, install, collect, run, status, reconcile, replay, backfill, uninstall),
+    *(simulate, engine, build),
+):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 
 
