@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     ENGINE_ACCESS = 7
     DEAD_LETTERS = 8
     ENVIRONMENT = 9
+    MISSING = 10
 
 
 class AquilaError(Exception):
