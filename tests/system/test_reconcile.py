@@ -98,6 +98,37 @@ async def test_what_the_collector_has_not_come_to_yet_is_not_missing(job: MakeJo
     assert [total(report, "repaired") for report in repaired.values()] == [0, 0]
 
 
+async def test_changes_are_versions_and_what_has_none_is_missing(job: MakeJob) -> None:
+    work = job(machines=25, vulnerabilities=300)
+    control = work.simulator.control
+    await work.collect("vulnerability")
+    control.add_vulnerabilities([{}, {}, {}])
+    control.upgrade_software(control.ids("vulnerability")[0], "99.0")
+    control.advance(timedelta(hours=6))
+    (report,) = (await compared(work, "vulnerability")).values()
+    assert report.missing == 0, "its changes were not read yet"
+    assert total(report, "pending") >= 3
+    assert (await work.collect("vulnerability"))["vulnerability"].created > 3
+    (report,) = (await compared(work, "vulnerability")).values()
+    assert report.missing == 0
+    assert total(report, "pending") >= 3, "the index has their changes"
+
+    work.rollover("vulnerability")
+    present = set(control.ids("vulnerability"))
+    documents = work.documents("vulnerability")
+    gone = next(d["event"]["id"] for d in documents if d["event"]["id"] in present)
+    everywhere = f"/{work.index('vulnerability')}/_delete_by_query?refresh=true"
+    deleted = work.ask("POST", everywhere, {"query": {"term": {"event.id": gone}}})["deleted"]
+    (report,) = (await compared(work, "vulnerability")).values()
+    assert [record.entity for record in report.records] == [gone]
+    (report,) = (await compared(work, "vulnerability", repair=True)).values()
+    assert (total(report, "repaired"), report.missing) == (1, 0)
+    (report,) = (await compared(work, "vulnerability")).values()
+    assert total(report, "missing") == 0
+    assert len(work.documents("vulnerability")) == len(documents) - deleted + 1
+    assert (await work.collect("vulnerability"))["vulnerability"].created == 0
+
+
 async def test_dead_letters_are_told_apart(job: MakeJob) -> None:
     work = job(alerts=60)
     dead = await refused_alerts(work)
