@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
     DEAD_LETTERS = 8
     ENVIRONMENT = 9
     PIPELINE_ERRORS = 10
+    MISSING = 11
 
 
 class AquilaError(Exception):

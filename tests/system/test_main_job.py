@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from aquila_mde.collect.state_view import StateView
 from aquila_mde.simulator.quirks import Quirks
 from tests.system.conftest import STREAMS, Job
 
@@ -37,6 +38,54 @@ async def test_with_its_state_lost_the_collector_adds_no_version_twice(job: Make
     again = await work.collect("alert", "machine_action", "vulnerability")
     assert [report.created for report in again.values()] == [0, 0, 0]
     assert again["vulnerability"].existing == 300
+
+
+@pytest.mark.parametrize("quirks", [Quirks(), Quirks(actions_by_update_time=False)])
+async def test_a_lost_state_is_rebuilt_from_the_index(job: MakeJob, quirks: Quirks) -> None:
+    streams = ("alert", "machine_action")
+    work = job(alerts=300, actions=200, quirks=quirks)
+    control = work.simulator.control
+    control.add_alerts([{}, {}])
+    waiting, _ = control.add_actions([{"status": "Pending"}, {"status": "Succeeded"}])
+    first = await work.collect(*streams)
+    for stream in (*streams, "checkpoint"):
+        work.rollover(stream)
+        work.ask("POST", f"/{work.index(stream)}/_refresh")
+    before = {stream: known(work, stream) for stream in streams}
+    work.state.unlink()
+
+    control.advance(timedelta(hours=3))
+    control.update_action(waiting, {"status": "Succeeded"})
+    control.add_alerts([{}])
+    again = await work.collect(*streams)
+    for stream in streams:
+        assert again[stream].created == 1
+        # Three days, or thirty for actions that are still open, instead of half a year.
+        assert 0 < again[stream].records < first[stream].records * 0.6
+        assert (await work.compare(stream)).missing == 0
+        ids, cursor = known(work, stream)
+        assert before[stream][1] < cursor
+        assert len(ids & before[stream][0]) > 0.8 * len(before[stream][0]) > 0
+    assert len(work.documents("machine_action")) == first["machine_action"].created + 1
+    assert len(work.documents("alert")) == first["alert"].created + 1
+    assert {report.created for report in (await work.collect(*streams)).values()} == {0}
+
+
+async def test_data_that_was_deleted_with_the_state_is_collected_again(job: MakeJob) -> None:
+    work = job(alerts=50)
+    await work.collect("alert")
+    work.ask("DELETE", f"/_data_stream/{work.index('alert')}")
+    work.ask("POST", f"/{work.index('checkpoint')}/_refresh")
+    work.state.unlink()
+    assert (await work.collect("alert"))["alert"].created == 50
+
+
+async def test_after_a_lost_state_a_machine_is_indexed_once_more(job: MakeJob) -> None:
+    work = job(machines=30)
+    await work.collect("machine")
+    work.state.unlink()
+    assert (await work.collect("machine"))["machine"].created == 30
+    assert (await work.collect("machine"))["machine"].created == 0
 
 
 async def test_an_alert_polled_three_hundred_times_is_as_many_documents_as_versions(
@@ -182,3 +231,15 @@ async def test_a_new_export_adds_only_what_changed(job: MakeJob, monkeypatch) ->
 
 def now_in(span: timedelta) -> Callable[[], int]:
     return lambda: time.time_ns() // 100 + span // timedelta(microseconds=1) * 10
+
+
+def known(work: Job, stream: str) -> tuple[set[str], int]:
+    """The ids that the state remembers of ``stream``, and the cursor."""
+    state = StateView(work.state)
+    store = state.stream(work.simulator.tenant_id, stream)
+    cursor = store.read().cursor
+    rows = store.database.execute("SELECT id FROM delivered WHERE scope = ?", (store.scope,))
+    ids = {row[0] for row in rows}
+    state.close()
+    assert cursor is not None
+    return ids, cursor

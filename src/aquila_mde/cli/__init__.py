@@ -10,6 +10,7 @@ import typer
 
 from aquila_mde import __version__
 from aquila_mde.cli import (
+    backfill,
     build,
     collect,
     demo,
@@ -17,6 +18,8 @@ from aquila_mde.cli import (
     install,
     package,
     pipeline,
+    reconcile,
+    replay,
     run,
     simulate,
     status,
@@ -33,7 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, install, collect, run, status, uninstall, simulate, engine, build):
+for _command in (
+    *(demo, install, collect, run, status, reconcile, replay, backfill, uninstall),
+    *(simulate, engine, build),
+):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")
 app.add_typer(pipeline.pipeline, name="pipeline")

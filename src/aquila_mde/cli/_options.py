@@ -47,6 +47,10 @@ LogLevelOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON value on standard output, nothing else.")
 ]
+StreamsOption = Annotated[
+    list[str] | None,
+    typer.Option("--stream", "-s", help="Only this stream; may be repeated."),
+]
 
 
 def start_logging(level: LogLevel | None, default: LogLevel = LogLevel.INFO) -> None:

@@ -38,6 +38,13 @@ def print_error(error: AquilaError) -> None:
     _complain(f"Error: {error}")
 
 
+def error_as_dict(error: AquilaError | None) -> dict[str, Any] | None:
+    """What ``--json`` says of an error."""
+    if error is None:
+        return None
+    return {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}
+
+
 def print_unexpected(error: Exception) -> None:
     """An error nobody foresaw: one line."""
     text = " ".join(without_secrets(str(error)).split())

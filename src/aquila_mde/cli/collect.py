@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from aquila_mde.cli._options import ConfigOption, JsonOption, LogLevelOption, read_settings
-from aquila_mde.cli._output import print_error, print_json, print_table, record_progress
+from aquila_mde.cli._options import (
+    ConfigOption,
+    JsonOption,
+    LogLevelOption,
+    StreamsOption,
+    read_settings,
+)
+from aquila_mde.cli._output import (
+    error_as_dict,
+    print_error,
+    print_json,
+    print_table,
+    record_progress,
+)
 from aquila_mde.errors import ExitCode
 from aquila_mde.settings import Settings
 from aquila_mde.streams.tree import PackageTree
@@ -19,10 +31,7 @@ if TYPE_CHECKING:
 
 def collect(
     config: ConfigOption = None,
-    stream: Annotated[
-        list[str] | None,
-        typer.Option("--stream", "-s", help="Only this stream; may be repeated."),
-    ] = None,
+    stream: StreamsOption = None,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
 ) -> None:
@@ -61,7 +70,6 @@ async def _collect(
 
 
 def _as_dict(report: StreamReport) -> dict[str, Any]:
-    error = report.error
     return {
         "stream": report.stream,
         "records": report.records,
@@ -71,7 +79,5 @@ def _as_dict(report: StreamReport) -> dict[str, Any]:
         "requests": report.requests,
         "seconds": round(report.seconds, 3),
         "complete": report.complete,
-        "error": None
-        if error is None
-        else {"message": error.message, "hint": error.hint, "exit_code": int(error.exit_code)},
+        "error": error_as_dict(report.error),
     }

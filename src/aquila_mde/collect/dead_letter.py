@@ -25,6 +25,8 @@ class Refusal:
     status: int
     reason_type: str
     reason: str
+    document: bytes = b""
+    """The document as it was sent; empty for what could be made into none."""
 
 
 class DeadLetters:
@@ -45,6 +47,17 @@ class DeadLetters:
                 raise DeadLetterRefusedError(self._stream, outcome.reason)
 
     def _document(self, refusal: Refusal, observed: datetime) -> bytes:
+        letter = {
+            "stream": self._stream,
+            "tenant_id": self._tenant_id,
+            "document_id": refusal.document_id,
+            "status": str(refusal.status),
+            "reason_type": refusal.reason_type,
+            "attempts": 1,
+            "original": refusal.original.decode("utf-8", errors="replace"),
+        }
+        if refusal.document:
+            letter["document"] = refusal.document.decode()
         return msgspec.json.encode(
             {
                 "@timestamp": iso_milliseconds(observed),
@@ -55,16 +68,7 @@ class DeadLetters:
                 },
                 "event": {"module": "aquila_mde", "dataset": DATASET},
                 "error": {"message": refusal.reason},
-                "mde": {
-                    "dead_letter": {
-                        "stream": self._stream,
-                        "tenant_id": self._tenant_id,
-                        "document_id": refusal.document_id,
-                        "status": str(refusal.status),
-                        "reason_type": refusal.reason_type,
-                        "original": refusal.original.decode("utf-8", errors="replace"),
-                    }
-                },
+                "mde": {"dead_letter": letter},
             }
         )
 

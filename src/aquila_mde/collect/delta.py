@@ -39,7 +39,7 @@ def next_reading(spec: CollectSpec, store: StreamStore, *, now: Ticks) -> Reach:
         return everything
     since = _since(delta, state, chain.since)
     # Told by what has passed on this machine's clock since the last reading, not by its time.
-    age = delta.period if state.cursor is None else delta.overlap
+    age = max(delta.period, delta.overlap) if state.cursor is None else delta.overlap
     if now - chain.read_at + ticks_of(age) > ticks_of(delta.at_most):
         give_up(store, "they are too long ago")
         return everything
@@ -91,6 +91,18 @@ def forget_changes_before(spec: CollectSpec, state: StreamState) -> Ticks | None
     # The period that a reading starts in may have begun a whole one before, and the service may
     # be one behind.
     return state.cursor - ticks_of(spec.delta.overlap + 2 * spec.delta.period)
+
+
+def go_on_from(spec: CollectSpec, store: StreamStore) -> tuple[Ticks, Ticks] | None:
+    """Since when the next changes are read, and when the last reading before it began.
+
+    The first by the service's clock, the second by this machine's. ``None`` as long as there is
+    nothing to go on with.
+    """
+    chain = DeltaStore(store).read()
+    if spec.delta is None or chain is None or chain.since is None:
+        return None
+    return _since(spec.delta, store.read(), chain.since), chain.read_at
 
 
 def note_read(store: StreamStore, current: Pass) -> bool:

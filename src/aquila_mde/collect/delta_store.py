@@ -13,7 +13,10 @@ class Chain:
     """The newest full export, and the changes that are read one after the other."""
 
     full_export: str
-    """``generatedTime`` of the newest export that was delivered whole, as the service wrote it."""
+    """``generatedTime`` of the newest export that was delivered whole, as the service wrote it.
+
+    Empty when the state was lost: which one it was is then not known.
+    """
     since: Ticks | None
     """When the changes begin, in the service's time; ``None``: they cannot be gone on with."""
     read_at: Ticks
@@ -45,6 +48,15 @@ class DeltaStore:
                 "read_at = iif(since IS NULL, excluded.read_at, read_at), "
                 "since = coalesce(since, excluded.since)",
                 (self._store.scope, full_export, since, read_at),
+            )
+
+    def restore(self, since: Ticks, read_at: Ticks) -> None:
+        """Changes go on at ``since``, which an earlier state had reached."""
+        with self._store.change() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO delta (scope, full_export, since, read_at) "
+                "VALUES (?, '', ?, ?)",
+                (self._store.scope, since, read_at),
             )
 
     def move(self, read_at: Ticks) -> None:

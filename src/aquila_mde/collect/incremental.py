@@ -83,6 +83,25 @@ def forget_before(spec: CollectSpec, state: StreamState) -> Ticks | None:
     return state.cursor - ticks_of(max(read_again) + _FORGET_MARGIN)
 
 
+def followed_values(spec: CollectSpec, field: str | None) -> frozenset[str] | None:
+    """The values by which a record says that it may still change, where ``field`` cannot tell."""
+    otherwise = spec.cursor.otherwise if spec.cursor else None
+    return frozenset(otherwise.open.values) if otherwise and field == otherwise.field else None
+
+
+def collection_of(stream: Stream, field: str | None, *, expand: bool = True) -> Collection:
+    """How the records of ``stream`` are asked for by the time in ``field``."""
+    spec = stream.collect
+    return Collection(
+        path=spec.endpoint.path,
+        page_size=spec.endpoint.page_size,
+        id_property=spec.identity.entity,
+        time_field=field,
+        expand=spec.endpoint.expand if expand else (),
+        empty_on=spec.endpoint.empty_on,
+    )
+
+
 async def collect_incremental(
     stream: Stream,
     client: DefenderClient,
@@ -97,14 +116,7 @@ async def collect_incremental(
 
     ``first_look_back`` is given for the very first pass of a stream.
     """
-    collection = Collection(
-        path=stream.collect.endpoint.path,
-        page_size=stream.collect.endpoint.page_size,
-        id_property=stream.collect.identity.entity,
-        time_field=field,
-        expand=stream.collect.endpoint.expand,
-        empty_on=stream.collect.endpoint.empty_on,
-    )
+    collection = collection_of(stream, field)
     if field is None:
         pages = read_all(client, collection, stream=stream.name)
     else:

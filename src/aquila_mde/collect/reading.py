@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 
-from aquila_mde.collect.dead_letter import DeadLetters
+from aquila_mde.collect.checkpoint import Checkpoints
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.delta import (
     collect_delta,
@@ -16,26 +16,23 @@ from aquila_mde.collect.delta import (
     next_reading,
     note_read,
 )
-from aquila_mde.collect.document import DocumentWriter
 from aquila_mde.collect.export import collect_export
-from aquila_mde.collect.identity import IdentityReader, PassContext
+from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.incremental import (
     collect_incremental,
+    followed_values,
     forget_before,
     reach,
     refused_field,
     time_field,
 )
 from aquila_mde.collect.joins import Join, Joins
+from aquila_mde.collect.sides import Sides
 from aquila_mde.collect.state import Pass, StreamStore
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
-from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import BadRequestError, PagingLimitError
 from aquila_mde.defender.times import Ticks
-from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.errors import AquilaError
-from aquila_mde.settings import Settings
-from aquila_mde.streams.collect_spec import CollectSpec
 from aquila_mde.streams.stream import Stream
 
 
@@ -49,11 +46,8 @@ class Reading:
         self,
         stream: Stream,
         store: StreamStore,
+        sides: Sides,
         *,
-        settings: Settings,
-        client: DefenderClient,
-        sink: BulkSink,
-        tenant: dict[str, str],
         counts: Counts,
         joins: Joins,
         feeds: Sequence[Join],
@@ -63,10 +57,8 @@ class Reading:
     ) -> None:
         self._stream = stream
         self._store = store
-        self._settings = settings
-        self._client = client
-        self._sink = sink
-        self._tenant = tenant
+        self._sides = sides
+        self._checkpoints = Checkpoints(sides, stream, store)
         self._counts = counts
         self._joins = joins
         self._feeds = feeds
@@ -82,22 +74,22 @@ class Reading:
 
     async def _incremental(self) -> bool:
         spec, store = self._stream.collect, self._store
+        look_back = self._sides.settings.stream(self._stream.name).look_back
+        if look_back is None and spec.cursor:
+            look_back = spec.cursor.look_back
         while True:
+            field = time_field(spec, store.read())
+            restored = await self._checkpoints.restore(field)
             state = store.read()
-            field = time_field(spec, state)
-            look_back = self._settings.stream(self._stream.name).look_back
-            if look_back is None and spec.cursor:
-                look_back = spec.cursor.look_back
             to_read = reach(spec, state, store, now=self._now(), look_back=look_back)
             current = store.begin(started=self._now(), since=to_read.since, sweep=to_read.sweep)
             first = state.cursor is None
+            careful = first or restored or current.resumed
             try:
-                async with self._work(
-                    spec, current, field=field, careful=first or current.resumed, keep_ids=True
-                ) as work:
+                async with self._work(self._stream, current, field=field, careful=careful) as work:
                     done = await collect_incremental(
                         self._stream,
-                        self._client,
+                        self._sides.client,
                         work,
                         current,
                         field=field,
@@ -113,12 +105,15 @@ class Reading:
             if done:
                 forget = forget_before(spec, store.read())
                 store.finish(current, now=self._now(), keep_since=forget)
+                if self._counts.created or current.sweep:
+                    await self._checkpoints.write(field)
             return done
 
     async def _export(self) -> bool:
         """A full export if one is due, otherwise what has changed since the last reading."""
         spec, store = self._stream.collect, self._store
         refused: AquilaError | None = None
+        await self._checkpoints.restore_changes()
         while True:
             to_read = next_reading(spec, store, now=self._now())
             current = store.begin(started=self._now(), since=to_read.since, sweep=to_read.sweep)
@@ -136,19 +131,18 @@ class Reading:
                 newer = note_read(store, current)
                 forget = forget_changes_before(spec, store.read())
                 store.finish(current, now=self._now(), keep_since=forget)
+                if self._counts.created or current.sweep:
+                    await self._checkpoints.write_changes()
                 if refused is not None and not newer:
                     # A full export that says nothing new is no help.
                     raise refused
             return done
 
     async def _everything(self, current: Pass) -> bool:
-        # No ids are kept of an export: there are too many.
-        async with self._work(
-            self._stream.collect, current, field=None, careful=True, keep_ids=False
-        ) as work:
+        async with self._work(self._stream, current, field=None, careful=True) as work:
             return await collect_export(
                 self._stream,
-                self._client,
+                self._sides.client,
                 work,
                 self._store,
                 started=current.started,
@@ -158,57 +152,34 @@ class Reading:
     async def _changes(self, current: Pass) -> bool:
         spec, first = self._stream.collect, self._store.read().cursor is None
         async with self._work(
-            spec.for_changes(),
+            replace(self._stream, collect=spec.for_changes()),
             current,
             field=spec.delta.time_field if spec.delta else None,
             careful=first or current.resumed,
-            keep_ids=True,
         ) as work:
-            return await collect_delta(self._stream, self._client, work, current, stop=self._stop)
+            return await collect_delta(
+                self._stream, self._sides.client, work, current, stop=self._stop
+            )
 
     @asynccontextmanager
     async def _work(
-        self,
-        spec: CollectSpec,
-        current: Pass,
-        *,
-        field: str | None,
-        careful: bool,
-        keep_ids: bool,
+        self, stream: Stream, current: Pass, *, field: str | None, careful: bool
     ) -> AsyncIterator[StreamPass]:
         """What delivers the records of ``current``; all of them are answered at the end."""
-        stream, tenant, observed = self._stream, self._settings.tenant, datetime.now(UTC)
-        index = stream.index(tenant.namespace)
+        sides, index = self._sides, self._sides.index(stream)
         if careful:
-            await self._sink.refresh_backing(index)
-        otherwise = spec.cursor.otherwise if spec.cursor else None
-        followed = otherwise.open if otherwise and field == otherwise.field else None
-        async with Delivery(self._sink, index) as delivery:
-            yield StreamPass(
-                stream=stream.name,
-                index=index,
-                store=self._store,
-                counts=self._counts,
-                reader=IdentityReader(spec, tenant.id, time_field=field),
-                writer=DocumentWriter(
-                    stream, tenant.namespace, tenant=self._tenant, observed=observed
-                ),
-                context=PassContext(current.started),
-                sink=self._sink,
-                delivery=delivery,
-                dead_letters=DeadLetters(
-                    self._sink,
-                    stream=stream.name,
-                    tenant_id=tenant.id,
-                    namespace=tenant.namespace,
-                ),
-                observed=observed,
-                careful=careful,
-                by_content=spec.identity.by_content,
-                keep_ids=keep_ids,
-                entity=spec.identity.entity,
+            await sides.sink.refresh_backing(index)
+        async with Delivery(sides.sink, index) as delivery:
+            yield sides.work(
+                stream,
+                self._store,
+                self._counts,
+                delivery,
+                PassContext(current.started),
+                field=field,
                 joins=self._joins,
+                careful=careful,
                 feeds=self._feeds,
-                open_values=frozenset(followed.values) if followed else None,
+                open_values=followed_values(stream.collect, field),
                 progress=self._progress,
             )

@@ -15,56 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from aquila_mde.collect.state_format import VERSION, statements
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import ConfigurationError, ExitCode
 
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE scope (
-    id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
-    cursor INTEGER, cursor_field TEXT, last_pass INTEGER, last_sweep INTEGER,
-    last_error TEXT, delivered INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (tenant, stream)
-);
-CREATE TABLE pass (
-    scope INTEGER PRIMARY KEY, started INTEGER NOT NULL, since INTEGER,
-    position INTEGER, sweep INTEGER NOT NULL
-);
-CREATE TABLE export (
-    scope INTEGER PRIMARY KEY, generated TEXT NOT NULL, file INTEGER NOT NULL, line INTEGER NOT NULL
-);
-CREATE TABLE delivered (
-    scope INTEGER NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (scope, id)
-) WITHOUT ROWID;
-CREATE INDEX delivered_time ON delivered (scope, time);
-CREATE TABLE content (
-    scope INTEGER NOT NULL, entity TEXT NOT NULL, digest BLOB NOT NULL, renewal TEXT NOT NULL,
-    PRIMARY KEY (scope, entity)
-) WITHOUT ROWID;
-CREATE TABLE joined (
-    scope INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-    digest BLOB NOT NULL, PRIMARY KEY (scope, name, key)
-) WITHOUT ROWID;
-CREATE TABLE join_cursor (
-    scope INTEGER NOT NULL, name TEXT NOT NULL, cursor INTEGER, read_at INTEGER NOT NULL,
-    PRIMARY KEY (scope, name)
-);
-CREATE TABLE waiting (
-    scope INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL,
-    document BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (scope, name, key, id)
-) WITHOUT ROWID;
-CREATE TABLE still_open (
-    scope INTEGER NOT NULL, entity TEXT NOT NULL, time INTEGER NOT NULL,
-    PRIMARY KEY (scope, entity)
-) WITHOUT ROWID;
-"""
-_DELTA = """
-CREATE TABLE delta (
-    scope INTEGER PRIMARY KEY, full_export TEXT NOT NULL, since INTEGER, read_at INTEGER NOT NULL
-)
-"""
-_UPGRADES = {1: _DELTA}
-"""What turns a file of a format into one of the next."""
 _LOOK_UP = 500
 """Keys in one SELECT: well below SQLite's limit of bound values."""
 
@@ -168,18 +122,13 @@ class State:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
-        if version > _SCHEMA_VERSION:
-            raise StateError(
-                self._file, f"it has format {version}, this version reads {_SCHEMA_VERSION}"
-            )
-        if version < _SCHEMA_VERSION:
+        if version > VERSION:
+            raise StateError(self._file, f"it has format {version}, this version reads {VERSION}")
+        if version < VERSION:
             with self._change() as database:
-                if version == 0:
-                    for statement in _SCHEMA.split(";"):
-                        database.execute(statement)
-                for each in range(max(version, 1), _SCHEMA_VERSION):
-                    database.execute(_UPGRADES[each])
-                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                for statement in statements(version):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -211,7 +160,8 @@ class StreamStore:
             "FROM scope WHERE id = ?",
             (self.scope,),
         ).fetchone()
-        return StreamState(*row)
+        # A view of a file that knows nothing of the stream yet has no row.
+        return StreamState(*(row or (None, None, None, None, None, 0, 0)))
 
     def use_field(self, name: str) -> None:
         """Follow another property from now on; the cursor of the old one means nothing to it."""
@@ -222,19 +172,34 @@ class StreamStore:
             )
             database.execute("DELETE FROM pass WHERE scope = ?", (self.scope,))
 
+    def is_new(self) -> bool:
+        """Whether no pass was ever begun: the very first time, or the state was lost."""
+        known = self.read()
+        return known.cursor is None and known.last_pass is None and self.under_way() is None
+
+    def restore(self, cursor: Ticks) -> None:
+        """Follow on from ``cursor``, which an earlier state had reached."""
+        with self.change() as database:
+            database.execute("UPDATE scope SET cursor = ? WHERE id = ?", (cursor, self.scope))
+
     def begin(self, *, started: Ticks, since: Ticks | None, sweep: bool) -> Pass:
         """The pass that was left unfinished, or a new one. Saved before anything is sent."""
-        row = self.database.execute(
-            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self.scope,)
-        ).fetchone()
-        if row:
-            return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True)
+        left = self.under_way()
+        if left is not None:
+            return left
         with self.change() as database:
             database.execute(
                 "INSERT INTO pass (scope, started, since, sweep) VALUES (?, ?, ?, ?)",
                 (self.scope, started, since, sweep),
             )
         return Pass(started, since, None, sweep)
+
+    def under_way(self) -> Pass | None:
+        """The pass that was begun and has not ended."""
+        row = self.database.execute(
+            "SELECT started, since, position, sweep FROM pass WHERE scope = ?", (self.scope,)
+        ).fetchone()
+        return Pass(row[0], row[1], row[2], bool(row[3]), resumed=True) if row else None
 
     def finish(self, done: Pass, *, now: Ticks, keep_since: Ticks | None) -> None:
         """The pass is over; ids of records older than ``keep_since`` are forgotten."""

@@ -70,7 +70,7 @@ def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
                 stream=stream.name,
                 index=stream.index(settings.tenant.namespace),
                 cursor=cursor,
-                full_export=None if export is None else parse_ticks(export),
+                full_export=parse_ticks(export) if export else None,
                 last_pass=last_pass,
                 last_error=last_error,
                 delivered=delivered,

@@ -70,6 +70,7 @@ class StreamPass:
         joins: Joins,
         feeds: Sequence[Join] = (),
         open_values: frozenset[str] | None = None,
+        again: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.counts = counts
@@ -90,6 +91,7 @@ class StreamPass:
         self._joins = joins
         self._feeds = feeds
         self._open_values = open_values
+        self._again = again
         self._progress = progress
 
     async def deliver(
@@ -126,7 +128,7 @@ class StreamPass:
     ) -> None:
         refused = [unreadable(line) for line in bad]
         found = self._identify(records, refused)
-        unknown = self._without_known(found)
+        unknown = found if self._again else self._without_known(found)
         elsewhere = await self._in_older_indices(unknown)
         fresh = [each for each in unknown if each.version.document_id not in elsewhere]
         self.counts.existing += len(found) - len(fresh)
@@ -144,7 +146,7 @@ class StreamPass:
                 sent_before = self._careful and outcome.result is Result.EXISTS
                 if each.joined.missing and (sent or sent_before):
                     batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
-            await self._settle(fresh, outcomes, refused, batch)
+            await self._settle(fresh, items, outcomes, refused, batch)
 
         await self._delivery.submit(items, settle)
 
@@ -188,11 +190,12 @@ class StreamPass:
     async def _settle(
         self,
         fresh: list[_Record],
+        items: list[Item],
         outcomes: list[Outcome],
         refused: list[Refusal],
         batch: Batch,
     ) -> None:
-        for each, outcome in zip(fresh, outcomes, strict=True):
+        for each, item, outcome in zip(fresh, items, outcomes, strict=True):
             if outcome.result is Result.CREATED:
                 batch.created += 1
             elif outcome.result is Result.EXISTS:
@@ -202,6 +205,7 @@ class StreamPass:
                     Refusal(
                         document_id=each.version.document_id,
                         original=each.raw,
+                        document=item.source,
                         status=outcome.status,
                         reason_type=outcome.reason_type,
                         reason=outcome.reason,

@@ -8,17 +8,17 @@ the result is exact: nothing is estimated by an aggregation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aquila_mde.defender.times import parse_ticks
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.scan import LENIENT, scan
 
 Key = tuple[str | int | None, ...]
 
 _PAGE = 5_000
-_KEEP_ALIVE = "2m"
 _TIMED = frozenset({"alert", "machine_action"})
 """Streams whose versions are told by a time, which the pipeline makes the document's own."""
 
@@ -55,10 +55,12 @@ async def compare(
     """
     timed = stream in _TIMED
     held: Counter[Key] = Counter(_tenant_key(version, timed=timed) for version in versions)
-    await engine.request("POST", f"{index},{dead_letters}/_refresh", params=_LENIENT)
+    await engine.request("POST", f"{index},{dead_letters}/_refresh", params=LENIENT)
     found: Counter[Key] = Counter()
-    async for source in scan(engine, index, ("event.id", "@timestamp") if timed else ("event.id",)):
-        found[_index_key(source, timed=timed)] += 1
+    body = {"_source": ["event.id", "@timestamp"] if timed else ["event.id"]}
+    async for hits in scan(engine, index, body, page=_PAGE):
+        for hit in hits:
+            found[_index_key(hit.source, timed=timed)] += 1
     return Comparison(
         tenant=held.total(),
         indexed=await count(engine, index),
@@ -73,28 +75,8 @@ async def compare(
 async def count(engine: Engine, index: str, query: dict[str, Any] | None = None) -> int:
     """The exact number of documents that match."""
     body = {"size": 0, "track_total_hits": True, "query": query or {"match_all": {}}}
-    answer = await engine.request("POST", f"{index}/_search", body, params=_LENIENT)
+    answer = await engine.request("POST", f"{index}/_search", body, params=LENIENT)
     return int(answer["hits"]["total"]["value"])
-
-
-async def scan(engine: Engine, index: str, fields: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
-    """``fields`` of every document of ``index``, in no order, a page at a time."""
-    body = {"size": _PAGE, "sort": ["_doc"], "_source": list(fields)}
-    answer = await engine.request(
-        "POST", f"{index}/_search", body, params={"scroll": _KEEP_ALIVE, **_LENIENT}
-    )
-    try:
-        while hits := answer["hits"]["hits"]:
-            for hit in hits:
-                yield hit["_source"]
-            answer = await engine.request(
-                "POST",
-                "_search/scroll",
-                {"scroll": _KEEP_ALIVE, "scroll_id": answer["_scroll_id"]},
-            )
-    finally:
-        if scroll := answer.get("_scroll_id"):
-            await engine.request("DELETE", "_search/scroll", {"scroll_id": scroll}, missing_ok=True)
 
 
 async def example(engine: Engine, index: str, query: dict[str, Any]) -> dict[str, Any] | None:
@@ -102,15 +84,12 @@ async def example(engine: Engine, index: str, query: dict[str, Any]) -> dict[str
     anything: dict[str, Any] = {"match_all": {}}
     for wanted in (query, anything):
         answer = await engine.request(
-            "POST", f"{index}/_search", {"size": 1, "query": wanted}, params=_LENIENT
+            "POST", f"{index}/_search", {"size": 1, "query": wanted}, params=LENIENT
         )
         if hits := answer["hits"]["hits"]:
             source: dict[str, Any] = hits[0]["_source"]
             return source
     return None
-
-
-_LENIENT = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 
 
 def _tenant_key(version: Sequence[str], *, timed: bool) -> Key:

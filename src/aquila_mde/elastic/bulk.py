@@ -16,7 +16,6 @@ import structlog
 
 from aquila_mde.elastic.bulk_answer import (
     FILTER_PATH,
-    Cause,
     Item,
     Outcome,
     Result,
@@ -30,6 +29,7 @@ from aquila_mde.elastic.errors import (
     EngineRefusedError,
     EngineUnavailableError,
 )
+from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
 
 __all__ = ["BulkSink", "Item", "Outcome", "Result"]
@@ -37,15 +37,8 @@ __all__ = ["BulkSink", "Item", "Outcome", "Result"]
 _log = structlog.get_logger()
 _RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
 _PARAMETERS = {"filter_path": FILTER_PATH}
-_IDS_A_REQUEST = 5_000
 _SMALLEST_BODY = 64 << 10
 _EMPTY = b'{"create":{"_id":}}\n\n'
-
-
-class _Found(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-    found: bool = False
-    error: Cause | None = None
 
 
 class _Part(msgspec.Struct):
@@ -118,8 +111,7 @@ class BulkSink:
             await self.refresh_backing(index)
         found: set[str] = set()
         for backing in self._backing[index]:
-            for start in range(0, len(ids), _IDS_A_REQUEST):
-                found |= await self._found_in(backing, ids[start : start + _IDS_A_REQUEST])
+            found |= await found_in(self._engine, backing, ids)
         return found
 
     async def refresh_backing(self, index: str) -> None:
@@ -130,25 +122,6 @@ class BulkSink:
         # A lazy rollover is waiting: the next document goes into an index that is not there yet.
         rolls_over = any(stream.get("rollover_on_write") for stream in streams)
         self._backing[index] = names if rolls_over else names[:-1]
-
-    async def _found_in(self, backing: str, ids: Sequence[str]) -> set[str]:
-        answer = await self._engine.request(
-            "POST",
-            f"{backing}/_mget",
-            {"ids": list(ids)},
-            params={"_source": "false", "filter_path": "docs._id,docs.found,docs.error"},
-        )
-        found: set[str] = set()
-        for document in msgspec.convert(answer["docs"], list[_Found]):
-            if document.found:
-                found.add(document.id)
-            elif document.error and document.error.type != "index_not_found_exception":
-                raise EngineUnavailableError(
-                    f"{self._engine.place.host} cannot read {backing}: {document.error.text()}",
-                    hint="Open the index, or repair its shards; records that it holds would be "
-                    "written twice otherwise.",
-                )
-        return found
 
     def _parts(self, items: Sequence[Item]) -> Iterator[_Part]:
         places: list[int] = []

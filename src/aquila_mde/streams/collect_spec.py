@@ -280,8 +280,9 @@ class CollectSpec(Declared):
                 yield join.source.endpoint
 
     def for_changes(self) -> CollectSpec:
-        """The same stream with the identity that the changes of its delta have."""
+        """The changes of the delta as a stream of their own, which has their identity."""
         if self.delta is None:
             return self
         identity = Identity(entity=self.identity.entity, parts=self.delta.parts)
-        return self.model_copy(update={"identity": identity})
+        own = {"strategy": "incremental", "endpoint": self.delta.endpoint, "delta": None}
+        return self.model_copy(update=own | {"identity": identity})

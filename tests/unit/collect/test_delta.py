@@ -11,6 +11,7 @@ import pytest
 from aquila_mde.collect.delta import (
     forget_changes_before,
     give_up,
+    go_on_from,
     next_reading,
     note_read,
 )
@@ -181,3 +182,24 @@ def test_a_change_is_told_by_id_group_status_and_time() -> None:
         ("eventTimestamp", "2026-03-01T07:00:00.1234568Z"),
     ):
         assert version(ROW | {name: other}).document_id != version(ROW).document_id, name
+
+
+def test_changes_of_a_restored_chain_go_on_behind_a_full_export(store: StreamStore) -> None:
+    since, last = THERE + span(days=3), HERE + span(days=3)
+    assert go_on_from(SPEC, store) is None
+    DeltaStore(store).restore(since, last)
+    assert next_reading(SPEC, store, now=last + span(days=1)) == ALL
+    assert full(store, at=last + span(days=1))
+    assert go_on_from(SPEC, store) == (since, last)
+    at_most = last + span(days=13, hours=18)
+    full(store, at=at_most - span(hours=1))
+    assert next_reading(SPEC, store, now=at_most) == Reach(since, sweep=False)
+    assert next_reading(SPEC, store, now=at_most + 1) == ALL
+    assert go_on_from(SPEC, store) is None
+
+
+def test_changes_are_a_stream_of_their_own() -> None:
+    changes_alone = SPEC.for_changes()
+    assert SPEC.delta is not None
+    assert changes_alone.endpoint == SPEC.delta.endpoint
+    assert (changes_alone.strategy, changes_alone.delta) == ("incremental", None)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from aquila_mde.demo import comparison
-from aquila_mde.demo.comparison import Comparison, compare, count, example, scan
+from aquila_mde.demo.comparison import Comparison, compare, count, example
 from aquila_mde.elastic.client import Engine
 from aquila_mde.settings import ElasticsearchSettings
 
@@ -105,21 +105,14 @@ async def test_a_stream_without_an_index_has_nothing(engine: Engine, index: str)
     assert found == Comparison(1, 0, missing=1, duplicates=0, unknown=0, failed=0)
 
 
-async def test_a_scan_reads_every_page_and_leaves_nothing_open(
+async def test_every_page_is_counted(
     engine: Engine, client: httpx.Client, index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparison, "_PAGE", 3)
     put(client, index, *(document(str(number)) for number in range(10)))
-
-    def open_scrolls() -> int:
-        nodes = client.get("/_nodes/stats/indices/search").json()["nodes"]
-        return sum(node["indices"]["search"]["scroll_current"] for node in nodes.values())
-
-    before = open_scrolls()
-    names = [source["event"]["id"] async for source in scan(engine, index, ["event.id"])]
-    assert sorted(names, key=int) == [str(number) for number in range(10)]
-    assert await count(engine, index) == 10
-    assert open_scrolls() == before
+    found = await compare(engine, "alert", index, index, [[str(n), FIRST] for n in range(10)])
+    assert found.perfect
+    assert await count(engine, index) == found.indexed == 10
 
 
 async def test_an_example_matches_where_it_can(

@@ -1,0 +1,56 @@
+"""``aquila-mde replay``: send the dead letters again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import typer
+
+from aquila_mde.cli._options import (
+    ConfigOption,
+    JsonOption,
+    LogLevelOption,
+    StreamsOption,
+    read_settings,
+)
+from aquila_mde.cli._output import print_json, print_table, say
+from aquila_mde.errors import ExitCode
+from aquila_mde.streams.tree import PackageTree
+
+
+def replay(
+    config: ConfigOption = None,
+    stream: StreamsOption = None,
+    as_json: JsonOption = False,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Send the records of the dead-letter stream again, once each.
+
+    What its stream takes is no longer a dead letter; what is refused again stays, with the new
+    reason. Runs beside a collector.
+    """
+    from aquila_mde.collect.replay import replay as replay_letters
+
+    settings = read_settings(config, log_level)
+    reports = asyncio.run(replay_letters(settings, PackageTree.default(), stream or None))
+    if as_json:
+        print_json({"streams": [asdict(report) for report in reports]})
+    elif not reports:
+        say("There are no dead letters.")
+    else:
+        print_table(
+            ("stream", "letters", "created", "already there", "refused", "not replayable"),
+            [
+                (r.stream, r.letters, r.created, r.existing, r.refused, r.not_replayable)
+                for r in reports
+            ],
+        )
+        for report in reports:
+            for kept in report.kept:
+                say(f"{report.stream} {kept.document_id} stays: {kept.reason}")
+            more = report.refused + report.not_replayable - len(report.kept)
+            if more:
+                say(f"{report.stream}: {more} more stay")
+    if any(report.refused or report.not_replayable for report in reports):
+        raise typer.Exit(ExitCode.DEAD_LETTERS)

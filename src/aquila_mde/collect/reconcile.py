@@ -1,0 +1,384 @@
+"""Compares what the tenant holds with what the index holds, window by window.
+
+A window of the tenant is read page by page, the ids that its records have in the index are worked
+out as the collector does it, and the engine is asked which of them it holds. So nothing is
+estimated, and memory holds one page whatever the size of tenant and index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from aquila_mde.collect.delivery import Delivery
+from aquila_mde.collect.identity import PassContext, Version
+from aquila_mde.collect.incremental import collection_of, refused_field, time_field
+from aquila_mde.collect.joins import Joins
+from aquila_mde.collect.runner import now_ticks
+from aquila_mde.collect.sides import Sides, for_stream
+from aquila_mde.collect.state import ExportMark, State, StateInUseError, StreamStore
+from aquila_mde.collect.state_view import StateView
+from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.collect.windows import Window, windows
+from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
+from aquila_mde.defender.export import ExportPosition, read_export
+from aquila_mde.defender.paging import read_all, read_since
+from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
+from aquila_mde.elastic.lookup import existing, present
+from aquila_mde.elastic.scan import refresh
+from aquila_mde.errors import AquilaError
+from aquila_mde.settings import Settings
+from aquila_mde.streams.indexed import TENANT_FIELD, indexed_field
+from aquila_mde.streams.stream import Stream
+from aquila_mde.streams.tree import PackageTree
+
+_WINDOWS = 32
+_SHOWN = 20
+_SNAPSHOTS = 3
+_log = structlog.get_logger(__name__)
+_Read = list[tuple[bytes, Version]]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRecord:
+    """A record of the tenant whose version is not in the index."""
+
+    entity: str
+    time: Ticks | None
+    document_id: str
+
+
+@dataclass(slots=True)
+class WindowReport:
+    """One window of one stream. What the tenant holds is one of the other numbers."""
+
+    start: Ticks | None
+    """``None``, also of ``end``: open."""
+    end: Ticks | None
+    tenant: int = 0
+    indexed: int = 0
+    pending: int = 0
+    """Not in the index, but not due either: newer than what the collector has read so far."""
+    dead: int = 0
+    """In the dead-letter stream."""
+    missing: int = 0
+    repaired: int = 0
+    """Of the missing ones, those that are in the index now."""
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What the comparison of one stream found."""
+
+    stream: str
+    index: str
+    windows: list[WindowReport] = field(default_factory=list)
+    records: list[MissingRecord] = field(default_factory=list)
+    """The first ones of those that are missing."""
+    error: AquilaError | None = None
+
+    @property
+    def missing(self) -> int:
+        """What is missing still."""
+        return sum(window.missing - window.repaired for window in self.windows)
+
+    @property
+    def dead(self) -> int:
+        """What lies in the dead-letter stream."""
+        return sum(window.dead for window in self.windows)
+
+
+async def reconcile(
+    settings: Settings,
+    tree: PackageTree,
+    names: Sequence[str] | None = None,
+    *,
+    since: Ticks | None = None,
+    until: Ticks | None = None,
+    repair: bool = False,
+    retry_wait: bool = True,
+    progress: Progress | None = None,
+) -> list[Reconciliation]:
+    """Compare the streams ``names``, or all, from ``since`` to before ``until``.
+
+    Without ``since`` as far back as a first pass reads, without ``until`` up to now; an export is
+    always compared as a whole. ``repair`` delivers what is missing, for which it needs the state
+    alone; without it nothing is locked or changed. An error of a stream is in its report.
+    """
+    async with AsyncExitStack() as opened:
+        state = _state(settings, repair=repair)
+        opened.callback(state.close)
+        sides = await opened.enter_async_context(
+            await Sides.open(settings, tree, retry_wait=retry_wait, quota_share=1 if repair else 2)
+        )
+        wanted = [sides.named(name) for name in names] if names else sides.streams
+        reports = []
+        for stream in wanted:
+            store = state.stream(sides.tenant_id, stream.name)
+            work = _Comparison(sides, stream, store, repair=repair, progress=progress)
+            try:
+                await work.run(since, until)
+            except AquilaError as error:
+                work.report.error = for_stream(error, stream)
+            reports.append(work.report)
+        return reports
+
+
+def _state(settings: Settings, *, repair: bool) -> State:
+    if not repair:
+        return StateView(settings.state)
+    try:
+        return State(settings.state)
+    except StateInUseError as error:
+        raise StateInUseError(
+            f"A collector is running, and a repair writes to its state. {error.message}",
+            hint="Stop the collector, repair, start it again; or compare without --repair, which "
+            "runs beside it.",
+        ) from None
+
+
+class _Comparison:
+    """One stream, from its start to its end."""
+
+    def __init__(
+        self,
+        sides: Sides,
+        stream: Stream,
+        store: StreamStore,
+        *,
+        repair: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.report = Reconciliation(stream.name, sides.index(stream))
+        self._sides = sides
+        self._stream = stream
+        self._spec = stream.collect
+        self._store = store
+        self._state = store.read()
+        self._repair = repair
+        self._progress = progress
+        self._field = time_field(self._spec, self._state)
+        self._joins = Joins(stream, store, enabled=())
+        self._read = 0
+        self._mended: set[str] = set()
+        parts = self._spec.identity.parts
+        # Ids that hold the time of the pass that sent them cannot be worked out again.
+        self._by_entity = self._spec.identity.by_content or any(p.start_of for p in parts)
+        self._entity_field = indexed_field(stream, self._spec.identity.entity) or "event.id"
+
+    async def run(self, since: Ticks | None, until: Ticks | None) -> None:
+        """Compare, and repair if that was asked for."""
+        if self._repair:
+            await self._sides.sink.refresh_backing(self.report.index)
+        if self._by_entity or self._spec.strategy == "export":
+            await refresh(self._sides.engine, self.report.index)
+        if self._spec.strategy == "export":
+            await self._export()
+            return
+        try:
+            await self._windows(since, until)
+        except BadRequestError as error:
+            instead = refused_field(self._stream, self._field, error)
+            if instead is None:
+                raise
+            self._field = instead
+            self.report.windows.clear()
+            await self._windows(since, until)
+
+    async def _windows(self, since: Ticks | None, until: Ticks | None) -> None:
+        cursor = self._spec.cursor
+        if cursor is None or self._field is None:
+            await self._window(Window(0, None))
+            return
+        end = until if until is not None else (self._state.cursor or await self._service_time())
+        if since is None:
+            look_back = self._sides.settings.stream(self._stream.name).look_back
+            since = max(0, end - ticks_of(look_back or cursor.look_back))
+        for window in windows(since, end, at_most=_WINDOWS, open_end=until is None):
+            await self._window(window)
+
+    async def _service_time(self) -> Ticks:
+        """The service's own clock, which this machine's may be far from."""
+        endpoint = self._spec.endpoint
+        answer = await self._sides.client.get(
+            endpoint.path, {"$top": "1"}, stream=self._stream.name, empty_on=endpoint.empty_on
+        )
+        return now_ticks() if answer.server_time is None else answer.server_time
+
+    async def _window(self, window: Window) -> None:
+        timed = self._field is not None
+        found = WindowReport(window.start if timed else None, window.end)
+        self.report.windows.append(found)
+        collection = collection_of(self._stream, self._field, expand=self._repair)
+        client, name = self._sides.client, self._stream.name
+        pages = (
+            read_since(client, collection, window.start, window.end, stream=name)
+            if timed
+            else read_all(client, collection, stream=name)
+        )
+        context = PassContext(now_ticks())
+        async with self._mending(context, found) as work:
+            async for page in pages:
+                read = self._versions(page.records, context)
+                due = [self._due(version) for _, version in read]
+                await self._compare(read, due, found, work)
+
+    async def _export(self) -> None:
+        for attempt in range(1, _SNAPSHOTS + 1):
+            found = WindowReport(None, None)
+            self.report.windows = [found]
+            self.report.records.clear()
+            try:
+                await self._snapshot(found)
+            except SnapshotReplacedError:
+                if attempt == _SNAPSHOTS:
+                    raise
+            else:
+                return
+
+    async def _snapshot(self, found: WindowReport) -> None:
+        endpoint = self._spec.endpoint
+        mark = self._store.export_mark()
+        async with AsyncExitStack() as opened:
+            work: StreamPass | None = None
+            context: PassContext | None = None
+            async for chunk in read_export(
+                self._sides.client,
+                endpoint.path,
+                sas_hours=endpoint.sas_hours,
+                stream=self._stream.name,
+            ):
+                generated = chunk.position.generated
+                if context is None or context.generated != parse_ticks(generated):
+                    context = PassContext(now_ticks(), parse_ticks(generated))
+                    if work is None:
+                        work = await opened.enter_async_context(self._mending(context, found))
+                    if work is not None:
+                        work.context = context
+                        work.writer.join("export", {"generated": generated})
+                read = self._versions(chunk.lines, context)
+                due = _delivered(chunk.position, mark) or self._changes_read(context)
+                await self._compare(read, [due] * len(read), found, work)
+
+    @asynccontextmanager
+    async def _mending(
+        self, context: PassContext, found: WindowReport
+    ) -> AsyncIterator[StreamPass | None]:
+        """What delivers the records of one window that are missing, where that was asked for."""
+        if not self._repair:
+            yield None
+            return
+        counts = Counts()
+        async with Delivery(self._sides.sink, self.report.index) as delivery:
+            yield self._sides.work(
+                self._stream,
+                self._store,
+                counts,
+                delivery,
+                context,
+                field=self._field,
+                joins=self._joins,
+                careful=True,
+                again=True,
+            )
+        found.repaired = counts.created + counts.existing
+        found.dead += counts.dead
+        found.missing -= counts.dead
+
+    def _versions(self, records: Sequence[msgspec.Raw | bytes], context: PassContext) -> _Read:
+        """The version of each of ``records``; what is no JSON object is no record."""
+        reader = self._sides.reader(self._stream, self._field)
+        read, values = [], []
+        for record in records:
+            raw = bytes(record)
+            try:
+                values.append(reader.values(raw))
+            except msgspec.DecodeError:
+                continue
+            read.append(raw)
+        joined = self._joins.find(values, context.started)
+        self._read += len(read)
+        if self._progress:
+            self._progress(self._stream.name, self._read)
+        return [
+            (raw, reader.version(raw, each, context, one.digests))
+            for raw, each, one in zip(read, values, joined, strict=True)
+        ]
+
+    def _due(self, version: Version) -> bool:
+        """Whether the collector has read beyond the time of ``version``."""
+        cursor = self._state.cursor
+        return cursor is None or version.time is None or version.time < cursor
+
+    def _changes_read(self, context: PassContext) -> bool:
+        """Whether the changes were read beyond the export, which says nothing new then."""
+        cursor, generated = self._state.cursor, context.generated
+        return cursor is not None and generated is not None and cursor >= generated
+
+    async def _compare(
+        self, read: _Read, due: list[bool], found: WindowReport, work: StreamPass | None
+    ) -> None:
+        """Count what is there and what is not; hand over to ``work`` what is missing."""
+        found.tenant += len(read)
+        if self._by_entity:
+            there = await self._present(version for _, version in read) | self._mended
+            absent = [
+                each for each in zip(read, due, strict=True) if each[0][1].entity not in there
+            ]
+        else:
+            there = await self._held(self.report.index, read)
+            absent = [
+                each for each in zip(read, due, strict=True) if each[0][1].document_id not in there
+            ]
+        found.indexed += len(read) - len(absent)
+        lacking = [each for each, _ in absent]
+        letters = await self._held(self._sides.dead_letters, lacking)
+        older: set[str] = set()
+        if self._spec.strategy == "export":
+            # A change is a version of its own, and what changed beside the row itself comes with
+            # the next full export.
+            older = await self._present(version for _, version in lacking)
+        missing = []
+        for (raw, version), is_due in absent:
+            if version.document_id in letters:
+                found.dead += 1
+            elif not is_due or version.entity in older:
+                found.pending += 1
+            else:
+                found.missing += 1
+                missing.append(raw)
+                if len(self.report.records) < _SHOWN:
+                    self.report.records.append(
+                        MissingRecord(version.entity, version.time, version.document_id)
+                    )
+                if work is not None and self._by_entity:
+                    # A search may not see it yet when another window brings it up again.
+                    self._mended.add(version.entity)
+        if work is not None and missing:
+            await work.deliver(missing)
+
+    async def _held(self, index: str, read: _Read) -> set[str]:
+        ids = [version.document_id for _, version in read]
+        return await existing(self._sides.engine, index, ids)
+
+    async def _present(self, versions: Iterable[Version]) -> set[str]:
+        tenant = {"term": {TENANT_FIELD: self._sides.tenant_id}}
+        return await present(
+            self._sides.engine,
+            self.report.index,
+            self._entity_field,
+            (version.entity for version in versions),
+            where=tenant,
+        )
+
+
+def _delivered(position: ExportPosition, mark: ExportMark | None) -> bool:
+    """Whether the collector, which has come to ``mark``, should have delivered up to there."""
+    if mark is None:
+        return True
+    reached = (mark.file, mark.line) >= (position.file, position.line)
+    return mark.generated == position.generated and reached

@@ -1,0 +1,205 @@
+"""Both sides of one tenant, opened together, and the passes that go between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
+from aquila_mde.collect.dead_letter import DeadLetters
+from aquila_mde.collect.delivery import Delivery
+from aquila_mde.collect.document import DocumentWriter
+from aquila_mde.collect.identity import IdentityReader, PassContext
+from aquila_mde.collect.joins import Join, Joins
+from aquila_mde.collect.state import StreamStore
+from aquila_mde.collect.status import enabled_streams
+from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.defender.auth import Credential, TokenSource
+from aquila_mde.defender.client import DefenderClient, RetryPolicy
+from aquila_mde.defender.clouds import resolve_cloud
+from aquila_mde.defender.errors import PermissionDeniedError
+from aquila_mde.elastic.bulk import BulkSink
+from aquila_mde.elastic.client import Engine
+from aquila_mde.errors import AquilaError, ConfigurationError
+from aquila_mde.settings import Settings
+from aquila_mde.streams.stream import Stream
+from aquila_mde.streams.tree import PackageTree
+
+
+class Sides:
+    """The tenant's API and the engine. Made by :meth:`open`; an async context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        streams: list[Stream],
+        *,
+        client: DefenderClient,
+        engine: Engine,
+        portal: str,
+    ) -> None:
+        self.settings = settings
+        self.streams = streams
+        self.client = client
+        self.engine = engine
+        self.sink = BulkSink(engine)
+        tenant = settings.tenant
+        self._tenant = {"id": tenant.id, "portal": portal}
+        if tenant.name:
+            self._tenant["name"] = tenant.name
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        tree: PackageTree,
+        *,
+        retry_wait: bool = True,
+        quota_share: int = 1,
+    ) -> Self:
+        """Check the declarative files and connect to the engine.
+
+        ``retry_wait`` off turns every wait between tries off. ``quota_share`` 2 uses half of what
+        Microsoft allows, so that a collector beside it has the other half. Raises an
+        :class:`AquilaError` of the part that is not ready.
+        """
+        streams = enabled_streams(settings, tree)
+        tenant = settings.tenant
+        cloud = resolve_cloud(
+            tenant.cloud,
+            sign_in=tenant.sign_in_url,
+            api=tenant.api_url,
+            resource=tenant.resource,
+            portal=tenant.portal_url,
+        )
+        credential = Credential.from_settings(tenant)
+        engine = await Engine.connect(settings.elasticsearch)
+        try:
+            client = DefenderClient(
+                TokenSource(credential, cloud, ca_file=tenant.ca_file),
+                cloud,
+                tenant_label=tenant.name or tenant.id,
+                ca_file=tenant.ca_file,
+                retry=RetryPolicy(wait=retry_wait),
+            )
+        except BaseException:
+            await engine.aclose()
+            raise
+        for stream in streams:
+            for endpoint in stream.collect.endpoints():
+                quota = endpoint.quota
+                client.budget(
+                    endpoint.path,
+                    max(1, quota.per_minute // quota_share),
+                    max(1, quota.per_hour // quota_share),
+                )
+        return cls(settings, streams, client=client, engine=engine, portal=cloud.portal)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of both sides."""
+        await self.client.aclose()
+        await self.engine.aclose()
+
+    @property
+    def tenant_id(self) -> str:
+        """The id of the tenant."""
+        return self.settings.tenant.id
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the tenant's data streams."""
+        return self.settings.tenant.namespace
+
+    @property
+    def dead_letters(self) -> str:
+        """The data stream of what the engine refused."""
+        return f"logs-{DEAD_LETTERS}-{self.namespace}"
+
+    def index(self, stream: Stream) -> str:
+        """The data stream of ``stream``."""
+        return stream.index(self.namespace)
+
+    def named(self, name: str) -> Stream:
+        """The enabled stream ``name``."""
+        return named(self.streams, name)
+
+    def reader(self, stream: Stream, field: str | None) -> IdentityReader:
+        """What tells the versions of ``stream``, read by the time in ``field``."""
+        return IdentityReader(stream.collect, self.tenant_id, time_field=field)
+
+    def work(
+        self,
+        stream: Stream,
+        store: StreamStore,
+        counts: Counts,
+        delivery: Delivery,
+        context: PassContext,
+        *,
+        field: str | None,
+        joins: Joins,
+        careful: bool,
+        feeds: Sequence[Join] = (),
+        open_values: frozenset[str] | None = None,
+        again: bool = False,
+        progress: Progress | None = None,
+    ) -> StreamPass:
+        """A pass over ``stream`` that notes in ``store`` what was delivered."""
+        spec, observed = stream.collect, datetime.now(UTC)
+        return StreamPass(
+            stream=stream.name,
+            index=self.index(stream),
+            store=store,
+            counts=counts,
+            reader=self.reader(stream, field),
+            writer=DocumentWriter(stream, self.namespace, tenant=self._tenant, observed=observed),
+            context=context,
+            sink=self.sink,
+            delivery=delivery,
+            dead_letters=DeadLetters(
+                self.sink, stream=stream.name, tenant_id=self.tenant_id, namespace=self.namespace
+            ),
+            observed=observed,
+            careful=careful,
+            by_content=spec.identity.by_content,
+            # Of an export there are too many, and it does not come again line by line.
+            keep_ids=spec.strategy == "incremental",
+            entity=spec.identity.entity,
+            joins=joins,
+            feeds=feeds,
+            open_values=open_values,
+            again=again,
+            progress=progress,
+        )
+
+
+def named(streams: Sequence[Stream], name: str) -> Stream:
+    """The one of ``streams`` that is called ``name``."""
+    for stream in streams:
+        if stream.name == name:
+            return stream
+    known = ", ".join(stream.name for stream in streams)
+    raise ConfigurationError(
+        f"There is no enabled stream {name!r}.", hint=f"The enabled streams are: {known}."
+    )
+
+
+def for_stream(error: AquilaError, stream: Stream) -> AquilaError:
+    """``error`` with what is known of ``stream``: its name, and the permission that it needs."""
+    error.stream = error.stream or stream.name
+    if isinstance(error, PermissionDeniedError) and error.needed is None:
+        error.needed = stream.collect.endpoint.permission
+        error.hint = f"The stream needs the application permission {error.needed}. {error.hint}"
+    return error
