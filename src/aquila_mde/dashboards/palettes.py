@@ -15,7 +15,7 @@ PALETTES: dict[str, dict[str, str]] = {
         "MEDIUM": MEDIUM,
         "Low": LOW,
         "LOW": LOW,
-        "Informational": QUIET,
+        "Informational": "#A6C4E5",
         "UnSpecified": _PALE,
         "None": QUIET,
         "NONE": QUIET,
@@ -78,7 +78,16 @@ SERIES = (
 )
 ONE = "#6092C0"
 """Where there is only one series."""
-TILES = {"neutral": None, "good": "#CDEBE1", "warning": "#F8E2B8", "danger": "#F7CCC4"}
+_TILES = {"neutral": None, "good": "#CDEBE1", "warning": "#F8E2B8", "danger": "#F7CCC4"}
 """Behind the number of a metric; dark letters are readable on each."""
 HEAT = ("#F4E3D7", "#F0BFA5", "#E9967A", "#D9654F", "#BD271E")
 """From few to many."""
+
+
+def tile_colours(name: str) -> tuple[str | None, str | None]:
+    """Behind the number of a metric: where it is nought, and where it is not.
+
+    Nothing of what is feared is good.
+    """
+    some = _TILES[name]
+    return (_TILES["good"] if name in ("warning", "danger") else some), some

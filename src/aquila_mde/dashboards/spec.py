@@ -122,6 +122,8 @@ class Split(_Part):
     """Makes it a histogram of time."""
     ranges: tuple[Range, ...] = ()
     colours: Name | None = None
+    hidden: bool = False
+    """Of a table: makes the rows, and is no column."""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from aquila_mde.dashboards.palettes import HEAT, ONE, PALETTES, SERIES, TILES
+from aquila_mde.dashboards.palettes import HEAT, ONE, PALETTES, SERIES, tile_colours
 from aquila_mde.dashboards.query import Row, Value
 from aquila_mde.dashboards.spec import Metric, Panel, Split, hours
 from aquila_mde.preview.ask import has_values
-from aquila_mde.preview.texts import shown
+from aquila_mde.preview.texts import shown, unit_of
 
 Json = dict[str, Any]
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _HOUR = 3_600_000
+_FEW = 5
+"""Up to here every whole number is on the axis."""
 _LEAST_INTERVALS = 24
 """Of a histogram of time, so that a single bar is not as wide as the panel."""
 _MARKS: dict[str, Json] = {
@@ -40,7 +43,7 @@ def _tile(panel: Panel, rows: list[Row]) -> Json:
     return {
         "tile": shown(metric, value),
         "note": metric.label or "",
-        "background": TILES[panel.colour],
+        "background": tile_colours(panel.colour)[bool(value)],
     }
 
 
@@ -48,13 +51,14 @@ def _table(panel: Panel, rows: list[Row]) -> Json:
     if panel.rows[0].order == "most":
         by = panel.rows[0].by
         rows = sorted(rows, key=lambda row: _number(row.values[by]), reverse=True)
-    columns = [{"label": split.title, "number": False} for split in panel.rows]
+    columns = [{"label": one.title, "number": False} for one in panel.rows if not one.hidden]
     columns += [{"label": one.title, "number": not _is_text(one)} for one in panel.metrics]
     return {"columns": columns, "rows": [_cells(panel, row) for row in rows]}
 
 
 def _cells(panel: Panel, row: Row) -> list[Json]:
-    cells = [{"text": str(key)} for key in row.keys]
+    pairs = zip(panel.rows, row.keys, strict=True)
+    cells = [{"text": str(key)} for split, key in pairs if not split.hidden]
     for metric, value in zip(panel.metrics, row.values, strict=True):
         cell = {"text": shown(metric, value)}
         colour = PALETTES[metric.colours].get(str(value)) if metric.colours else None
@@ -125,23 +129,23 @@ def _slices(panel: Panel, rows: list[Row]) -> Json:
                     else 0,
                     "outerRadius": {"expr": "min(width, height) / 2 - 4"},
                     "padAngle": 0.01,
-                }
+                },
+                "encoding": {
+                    "theta": {"field": "value", "type": "quantitative", "stack": True},
+                    "order": {"field": "order", "type": "ordinal"},
+                    "color": {"field": "key", "type": "nominal", "scale": colours, "title": None},
+                    "tooltip": [
+                        {"field": "key", "title": split.title},
+                        {"field": "share", "title": "Share"},
+                    ],
+                },
             },
             {
                 "data": {"values": [{"text": shown(metric, total)}]},
-                "mark": {"type": "text", "fontSize": 20, "fontWeight": 600},
-                "encoding": {"text": {"field": "text"}, "theta": {"value": 0}},
+                "mark": {"type": "text", "fontSize": 22, "fontWeight": 600, "baseline": "middle"},
+                "encoding": {"text": {"field": "text"}},
             },
         ][: 2 if panel.kind == "donut" else 1],
-        "encoding": {
-            "theta": {"field": "value", "type": "quantitative", "stack": True},
-            "order": {"field": "order", "type": "ordinal"},
-            "color": {"field": "key", "type": "nominal", "scale": colours, "title": None},
-            "tooltip": [
-                {"field": "key", "title": split.title},
-                {"field": "share", "title": "Share"},
-            ],
-        },
     }
 
 
@@ -158,7 +162,7 @@ def _heatmap(panel: Panel, rows: list[Row]) -> Json:
         for row in rows
     ]
     order = [_order(one, rows, number) for number, one in enumerate(splits)]
-    axis = {"title": None, "labelLimit": 150, "grid": False, "ticks": False, "domain": False}
+    axis: Json = {"title": None, "labelLimit": 150, "grid": False, "ticks": False, "domain": False}
     return {
         "data": {"values": values},
         "encoding": {
@@ -166,7 +170,7 @@ def _heatmap(panel: Panel, rows: list[Row]) -> Json:
                 "field": "x",
                 "type": "nominal",
                 "sort": order[0],
-                "axis": {**axis, "labelAngle": 0, "labelLimit": 110, "labelOverlap": True},
+                "axis": {**axis, "labelAngle": 0, "labelOverlap": False},
             },
             "y": {"field": "y", "type": "nominal", "sort": order[1], "axis": axis},
             "tooltip": [
@@ -207,11 +211,12 @@ def _series(panel: Panel, rows: list[Row]) -> Json:
     by = next((number for number, one in enumerate(splits) if one is panel.by), None)
     scale = _scale(splits[by], _order(splits[by], rows, by)) if by is not None else None
     position = {value: number for number, value in enumerate((scale or {}).get("domain", ()))}
+    unit = _unit(panel.metrics[0], rows)
     values = [
         {
             "x": row.keys[x],
             "series": str(row.keys[by]) if by is not None else metric.title,
-            "value": value,
+            "value": value if unit is None else _number(value) / unit[0],
             "shown": shown(metric, value),
             "order": position.get(str(row.keys[by]), 0) if by is not None else number,
         }
@@ -252,7 +257,7 @@ def _axes(split: Split, panel: Panel, rows: list[Row], position: int) -> Json:
     numbers: Json = {
         "field": "value",
         "type": "quantitative",
-        "axis": {"title": None, "tickCount": 5, **_number_axis(metric, rows)},
+        "axis": {"title": None, "tickCount": 5, **_number_axis(metric, rows, position)},
     }
     if panel.kind != "line":
         numbers["stack"] = "zero"
@@ -262,7 +267,8 @@ def _axes(split: Split, panel: Panel, rows: list[Row], position: int) -> Json:
         end = max(times) + step
         start = min(*times, end - _LEAST_INTERVALS * step)
         unit = "utcyearmonthdatehours" if step < 24 * _HOUR else "utcyearmonthdate"
-        axis: Json = {"title": None, "grid": False, "labelOverlap": True, "tickCount": 8}
+        axis: Json = {"title": None, "grid": False, "labelOverlap": True, "labelSeparation": 8}
+        axis["labelFlush"] = False
         axis["format"] = "%H:%M" if step < 24 * _HOUR else "%b %d"
         time: Json = {"field": "x", "type": "temporal", "axis": axis}
         time["scale"] = {"type": "utc", "domain": [start, end]}
@@ -280,18 +286,29 @@ def _axes(split: Split, panel: Panel, rows: list[Row], position: int) -> Json:
     return {"x": names, "y": numbers}
 
 
-def _number_axis(metric: Metric, rows: list[Row]) -> Json:
+def _number_axis(metric: Metric, rows: list[Row], position: int) -> Json:
     """Ticks that are whole where the numbers are, and times in one unit."""
-    most = max(_number(value) for row in rows for value in row.values)
-    if metric.format in ("duration", "nanoseconds"):
-        size, unit = _unit(most if metric.format == "duration" else most / 1e9)
-        size = size if metric.format == "duration" else size * 1e9
-        return {"labelExpr": f"format(datum.value / {size}, '~r') + ' {unit}'"}
+    if unit := _unit(metric, rows):
+        return {"labelExpr": f"datum.label + ' {unit[1]}'"}
     if metric.format == "percent":
         return {"format": ".0%"}
-    return {"format": "~s" if most >= 10_000 else ",d", "tickMinStep": 1}
+    stacks: Counter[Value] = Counter()
+    for row in rows:
+        stacks[row.keys[position]] += sum(int(_number(one)) for one in row.values if one)
+    highest = max(stacks.values())
+    if highest <= _FEW:
+        return {"format": "d", "values": list(range(highest + 1))}
+    return {"format": "~s" if highest >= 10_000 else ",d"}
 
 
-def _unit(seconds: float) -> tuple[float, str]:
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    return next(((float(size), unit) for size, unit in units if seconds >= size), (1.0, "s"))
+def _unit(metric: Metric, rows: list[Row]) -> tuple[float, str] | None:
+    """What a duration is divided by to be drawn, and what the quotient is then called."""
+    if metric.format not in ("duration", "nanoseconds"):
+        return None
+    second = 1 if metric.format == "duration" else 1e9
+    size, name = unit_of(_most(rows) / second)
+    return size * second, name
+
+
+def _most(rows: list[Row]) -> float:
+    return max(_number(value) for row in rows for value in row.values)

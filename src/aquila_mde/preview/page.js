@@ -26,7 +26,17 @@
     $("theme").textContent = name === "dark" ? "Light" : "Dark";
   };
 
-  const chartConfig = (width) => {
+  /* Below the chart where it is narrow, in as many columns as the names leave room for. */
+  const legend = (spec, width) => {
+    if (width >= 420) return { orient: "right", columns: 1 };
+    const named = [spec, ...(spec.layer || [])].map((one) => one.encoding && one.encoding.color);
+    const names = (named.find((one) => one && one.scale && one.scale.domain) || { scale: { domain: [""] } }).scale.domain;
+    const longest = Math.max(...names.map((name) => String(name).length)) * 7 + 34;
+    const columns = Math.max(1, Math.min(3, Math.floor(width / longest)));
+    return { orient: "bottom", columns, labelLimit: Math.floor(width / columns) - 30 };
+  };
+
+  const chartConfig = (spec, width) => {
     const style = getComputedStyle(root);
     const colour = (name) => style.getPropertyValue(name).trim();
     const font = getComputedStyle(document.body).fontFamily;
@@ -40,8 +50,7 @@
       },
       legend: {
         labelColor: colour("--text"), labelFontSize: 12, symbolType: "circle", symbolSize: 90,
-        labelLimit: 230, rowPadding: 5, orient: width < 420 ? "bottom" : "right",
-        columns: width < 420 ? 2 : 1, offset: 12,
+        rowPadding: 5, offset: 12, labelLimit: 230, ...legend(spec, width),
       },
       text: { color: colour("--text"), fill: colour("--text") },
       bar: { discreteBandSize: { band: 0.72 }, binSpacing: 1 },
@@ -52,6 +61,13 @@
     const copy = structuredClone(spec);
     const names = copy.encoding && copy.encoding.y && copy.encoding.y.axis;
     if (names && names.labelLimit && width < 420) names.labelLimit = Math.round(width * 0.38);
+    const x = copy.encoding && copy.encoding.x;
+    if (x && x.type === "temporal") x.axis.tickCount = Math.max(2, Math.round(width / 120));
+    if (x && x.type === "nominal" && x.axis.labelLimit) {
+      const count = new Set(copy.data.values.map((one) => one.x)).size;
+      const room = width - (names ? names.labelLimit || 0 : 0);
+      x.axis.labelLimit = Math.max(24, Math.floor(room / count) - 6);
+    }
     return copy;
   };
 
@@ -164,7 +180,7 @@
       const made = await vegaEmbed(
         place,
         { ...fitted(spec, width), width, height, autosize: { type: "fit", contains: "padding" } },
-        { actions: false, renderer: "svg", config: chartConfig(width) },
+        { actions: false, renderer: "svg", config: chartConfig(spec, width) },
       );
       place.querySelector("svg")?.setAttribute("aria-label", panel.title);
       if (turn === drawn) views.push(made); else made.finalize();

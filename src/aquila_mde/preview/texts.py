@@ -23,8 +23,13 @@ def shown(metric: Metric, value: Value) -> str:
 
 def duration(seconds: float) -> str:
     """In the largest unit of which there is one."""
-    size, unit = next(((size, unit) for size, unit in _UNITS if abs(seconds) >= size), (1, "s"))
+    size, unit = unit_of(seconds)
     return f"{seconds / size:,.1f} {unit}"
+
+
+def unit_of(seconds: float) -> tuple[int, str]:
+    """The largest unit of which there is one, in seconds, and its name."""
+    return next(((size, unit) for size, unit in _UNITS if abs(seconds) >= size), (1, "s"))
 
 
 def time(milliseconds: float) -> str:

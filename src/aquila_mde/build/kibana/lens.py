@@ -6,7 +6,7 @@ from typing import Any
 
 from aquila_mde.build.kibana.columns import columns, kuery, metric_id, runtime_field, split_id
 from aquila_mde.dashboards.load import Types, dataset
-from aquila_mde.dashboards.palettes import HEAT, ONE, PALETTES, TILES
+from aquila_mde.dashboards.palettes import HEAT, ONE, PALETTES, tile_colours
 from aquila_mde.dashboards.spec import Metric, Panel, Split
 
 Json = dict[str, Any]
@@ -114,12 +114,7 @@ def _visualization(panel: Panel) -> Json:
     layer: Json = {"layerId": _LAYER, "layerType": "data"}
     match panel.kind:
         case "metric":
-            colour = TILES[panel.colour]
-            found = {**layer, "metricAccessor": metric_id(0)}
-            found["secondaryTrend"] = {"type": "none"}
-            if panel.metrics[0].label:
-                found["subtitle"] = panel.metrics[0].label
-            return found if colour is None else {**found, "color": colour}
+            return {**layer, **_tile(panel)}
         case "pie" | "donut":
             return {"layers": [{**layer, **_slices(panel)}], "shape": panel.kind}
         case "table":
@@ -129,12 +124,45 @@ def _visualization(panel: Panel) -> Json:
     return _series(panel, layer)
 
 
+def _tile(panel: Panel) -> Json:
+    found: Json = {"metricAccessor": metric_id(0), "secondaryTrend": {"type": "none"}}
+    if panel.metrics[0].label:
+        found["subtitle"] = panel.metrics[0].label
+    none, some = tile_colours(panel.colour)
+    if none == some:
+        return found if some is None else {**found, "color": some}
+    steps: list[Json] = [{"color": none, "stop": 1}, {"color": some, "stop": 2}]
+    starts: list[Json] = [{"color": none, "stop": None}, {"color": some, "stop": 1}]
+    return {**found, "palette": _palette("number", steps, starts, None)}
+
+
+def _palette(kind: str, stops: list[Json], starts: list[Json], least: int | None) -> Json:
+    return {
+        "name": "custom",
+        "params": {
+            "colorStops": starts,
+            "continuity": "all" if least is None else "above",
+            "maxSteps": 5,
+            "name": "custom",
+            "progression": "fixed",
+            "rangeMax": None,
+            "rangeMin": least,
+            "rangeType": kind,
+            "reverse": False,
+            "steps": len(stops),
+            "stops": stops,
+        },
+        "type": "palette",
+    }
+
+
 def _slices(panel: Panel) -> Json:
     return {
         **_colours(panel.by),
         "categoryDisplay": "hide",
         "legendDisplay": "show",
         "legendPosition": "right",
+        "legendStats": ["value"],
         "metrics": [metric_id(0)],
         "nestedLegend": False,
         "numberDisplay": "value",
@@ -171,8 +199,13 @@ def _series(panel: Panel, layer: Json) -> Json:
 
 def _table(panel: Panel) -> Json:
     listed = [
-        {"columnId": split_id(number), "isMetric": False, "isTransposed": False}
-        for number in range(len(panel.rows))
+        {
+            "columnId": split_id(number),
+            "hidden": split.hidden,
+            "isMetric": False,
+            "isTransposed": False,
+        }
+        for number, split in enumerate(panel.rows)
     ]
     listed += [
         {
@@ -223,21 +256,7 @@ def _heatmap() -> Json:
             "type": "heatmap_grid",
         },
         "legend": {"isVisible": False, "position": "right", "type": "heatmap_legend"},
-        "palette": {
-            "accessor": metric_id(0),
-            "name": "custom",
-            "params": {
-                "colorStops": starts,
-                "continuity": "above",
-                "name": "custom",
-                "rangeMax": None,
-                "rangeMin": 0,
-                "rangeType": "percent",
-                "steps": len(HEAT),
-                "stops": stops,
-            },
-            "type": "palette",
-        },
+        "palette": {**_palette("percent", stops, starts, 0), "accessor": metric_id(0)},
         "shape": "heatmap",
         "valueAccessor": metric_id(0),
         "xAccessor": split_id(0),
