@@ -111,10 +111,10 @@ def field_faults(dashboard: Dashboard, types: Types) -> Iterator[Fault]:
     """The fields that do not exist, or whose type does not fit what they are used for."""
     spec, source = dashboard.spec, dashboard.source
     for number, panel in enumerate(spec.panels):
-        known = types.get(panel.stream or "", {})
-        for where, name, use in panel.fields():
+        known = types.get(panel.stream or "")
+        for where, name, use in panel.fields() if known is not None else ():
             place: Location = ("panels", number, *where)
-            if problem := misuse(name, use, known, panel.stream or ""):
+            if problem := misuse(name, use, known or {}, panel.stream or ""):
                 yield source.fault(place, problem)
     used = {panel.stream for panel in spec.panels if panel.stream is not None}
     for number, control in enumerate(spec.controls):
@@ -124,8 +124,8 @@ def field_faults(dashboard: Dashboard, types: Types) -> Iterator[Fault]:
         else:
             place = ("controls", number, "field")
             yield source.fault(place, f"{control.field} is in none of the streams that are shown")
-    if spec.subject is not None:
-        known = types.get(spec.subject.stream, {})
+    if spec.subject is not None and spec.subject.stream in types:
+        known = types[spec.subject.stream]
         if problem := misuse(spec.subject.field, "values", known, spec.subject.stream):
             yield source.fault(("subject", "field"), problem)
 

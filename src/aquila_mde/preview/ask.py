@@ -11,7 +11,7 @@ from aquila_mde.dashboards import query
 from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset
 from aquila_mde.dashboards.spec import Panel, Subject
 from aquila_mde.elastic.client import Engine
-from aquila_mde.elastic.scan import LENIENT
+from aquila_mde.elastic.scan import LENIENT, refresh
 from aquila_mde.streams.indexed import TENANT_FIELD
 
 Json = dict[str, Any]
@@ -84,6 +84,7 @@ def has_values(rows: list[query.Row]) -> bool:
 
 async def ask(engine: Engine, dashboards: list[Dashboard]) -> Preview:
     """Run every panel's query. Raises what the engine refuses."""
+    await refresh(engine, f"logs-{PACKAGE}.*")
     asker = _Asker(engine)
     tenants = await asker.tenants()
     found = await asyncio.gather(*(asker.dashboard(one, tenants) for one in dashboards))

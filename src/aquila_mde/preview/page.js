@@ -66,7 +66,9 @@
     if (x && x.type === "nominal" && x.axis.labelLimit) {
       const count = new Set(copy.data.values.map((one) => one.x)).size;
       const room = width - (names ? names.labelLimit || 0 : 0);
-      x.axis.labelLimit = Math.max(24, Math.floor(room / count) - 6);
+      const each = Math.floor(room / count) - 6;
+      x.axis.labelLimit = each < 60 ? 90 : each;
+      if (each < 60) Object.assign(x.axis, { labelAngle: -45, labelAlign: "right" });
     }
     return copy;
   };
