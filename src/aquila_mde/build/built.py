@@ -11,7 +11,7 @@ from aquila_mde.build.docs.pages import DataStreamText, exported_fields, render_
 from aquila_mde.build.docs.sample import sample_event
 from aquila_mde.build.kibana import saved_object
 from aquila_mde.build.mappings import load_mappings
-from aquila_mde.dashboards.load import load_dashboards
+from aquila_mde.dashboards.load import Dashboard, load_dashboards
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -20,7 +20,17 @@ def built_files(tree: PackageTree) -> list[BuiltFile]:
     """Every built file of ``tree`` as it must be. Raises an error that lists all faults."""
     made = assets(tree)
     texts = _described(tree, {file.path: file.content for file in made})
-    return [*made, *_documentation(tree, texts), *_dashboards(tree, texts)]
+    types = {
+        text.folder.name: {field["name"]: field["type"] for field in exported_fields(text.fields)}
+        for text in texts
+    }
+    dashboards = load_dashboards(tree, types)
+    folder = tree.package / "kibana" / "dashboard"
+    objects = [
+        BuiltFile(folder / f"{one.id}.json", saved_object(one, dashboards, types))
+        for one in dashboards
+    ]
+    return [*made, *_documentation(tree, texts, dashboards), *objects]
 
 
 def stale(tree: PackageTree) -> list[Path]:
@@ -56,27 +66,19 @@ def _described(tree: PackageTree, made: dict[Path, str]) -> list[DataStreamText]
     return texts
 
 
-def _documentation(tree: PackageTree, texts: list[DataStreamText]) -> list[BuiltFile]:
+def _documentation(
+    tree: PackageTree, texts: list[DataStreamText], dashboards: list[Dashboard]
+) -> list[BuiltFile]:
     files = [
         BuiltFile(text.folder / "sample_event.json", text.sample)
         for text in texts
         if text.sample is not None
     ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(tree, load_streams(tree), mappings, library, texts)
+    pages = render_pages(tree, load_streams(tree), mappings, library, texts, dashboards=dashboards)
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]
-
-
-def _dashboards(tree: PackageTree, texts: list[DataStreamText]) -> list[BuiltFile]:
-    types = {
-        text.folder.name: {field["name"]: field["type"] for field in exported_fields(text.fields)}
-        for text in texts
-    }
-    found = load_dashboards(tree, types)
-    folder = tree.package / "kibana" / "dashboard"
-    return [BuiltFile(folder / f"{one.id}.json", saved_object(one, found, types)) for one in found]
 
 
 def _current(path: Path) -> str | None:

@@ -50,11 +50,9 @@ def preview(
 
 
 async def _ask(settings: ElasticsearchSettings) -> Preview:
-    from aquila_mde.dashboards.load import load_dashboards
     from aquila_mde.elastic.client import Engine
     from aquila_mde.preview import ask
     from aquila_mde.streams.tree import PackageTree
 
-    dashboards = load_dashboards(PackageTree.default())
     async with await Engine.connect(settings) as engine:
-        return await ask(engine, dashboards)
+        return await ask(engine, PackageTree.default())

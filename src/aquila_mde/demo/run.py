@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
 from aquila_mde.collect.runner import Collector, StreamReport
-from aquila_mde.dashboards.load import load_dashboards
 from aquila_mde.demo.comparison import Comparison, compare, example
 from aquila_mde.demo.tenant import TenantProcess, TenantSize
 from aquila_mde.elastic.assets import install
@@ -168,7 +167,7 @@ class Demo:
                 if name in indices and (found := await example(engine, indices[name], query)):
                     report.examples.append(found)
             self._tell("Asking what the dashboards show")
-            report.preview = await ask(engine, load_dashboards(tree))
+            report.preview = await ask(engine, tree)
         return report
 
     def _stop(self) -> None:

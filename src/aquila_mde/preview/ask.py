@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aquila_mde.dashboards import query
-from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset
+from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset, load_dashboards
 from aquila_mde.dashboards.spec import Panel, Subject
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, refresh
 from aquila_mde.streams.indexed import TENANT_FIELD
+from aquila_mde.streams.tree import PackageTree
 
 Json = dict[str, Any]
 _NAME_FIELD = "organization.name"
@@ -82,8 +83,9 @@ def has_values(rows: list[query.Row]) -> bool:
     return any(value is not None for row in rows for value in row.values)
 
 
-async def ask(engine: Engine, dashboards: list[Dashboard]) -> Preview:
-    """Run every panel's query. Raises what the engine refuses."""
+async def ask(engine: Engine, tree: PackageTree) -> Preview:
+    """Run the queries of every panel of ``tree``. Raises what the engine refuses."""
+    dashboards = load_dashboards(tree)
     await refresh(engine, f"logs-{PACKAGE}.*")
     asker = _Asker(engine)
     tenants = await asker.tenants()
