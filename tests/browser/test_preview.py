@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
@@ -163,6 +164,16 @@ def test_light_and_dark_are_a_click_apart(open_page: Open) -> None:
     page.click("#theme")
     page.wait_for_selector('html[data-theme="light"][data-ready="overview"]')
     assert page.evaluate(colour) == light
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_anybody_from_reading_it(open_page: Open, scheme: str) -> None:
+    page = open_page(scheme=scheme)
+    for name in DASHBOARDS:
+        go_to(page, name)
+        found = Axe().run(page).response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert [(name, one["id"], one["nodes"][0]["html"]) for one in serious] == []
 
 
 def test_a_window_that_becomes_narrow_is_drawn_anew(open_page: Open) -> None:

@@ -76,7 +76,7 @@
   const table = (made) => {
     const scroll = element("div", "scroll");
     scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
+    scroll.setAttribute("role", "group");
     const whole = scroll.appendChild(element("table"));
     const head = whole.appendChild(element("thead")).appendChild(element("tr"));
     for (const column of made.columns) {

@@ -129,6 +129,7 @@ def _tile(panel: Panel) -> Json:
     if panel.metrics[0].label:
         found["subtitle"] = panel.metrics[0].label
     none, some = tile_colours(panel.colour)
+    found["applyColorTo"] = "background"
     if none == some:
         return found if some is None else {**found, "color": some}
     steps: list[Json] = [{"color": none, "stop": 1}, {"color": some, "stop": 2}]
