@@ -67,6 +67,8 @@ class World:
         self.chain_lost = False
         """Whether the state was lost when the engine did not hold yet where the changes go on."""
         self.kills = 0
+        self.cut_offs = 0
+        """Passes in this process that were ended as a kill would end them."""
         self.tenant_hits: Counter[str] = Counter()
         self._began = time.monotonic_ns()
         self.note()
