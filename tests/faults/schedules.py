@@ -35,7 +35,7 @@ QUIRKS: list[dict[str, Any]] = [
     {"export_casing": "mixed", "changes_casing": "pascal"},
     {"changes_next_link": "missing"},
 ]
-_PATHS = {
+PATHS = {
     "/api/alerts": (100, 1500),
     "/api/machines": (100, 1500),
     "/api/machineactions": (100, 1500),
@@ -110,23 +110,23 @@ def _made(rng: Random, name: str) -> list[Step]:
         case "clock":
             return [["clock", rng.choice([-600, -70, 70, 800, 3000])]]
         case "tenant_faults":
-            faults = [_tenant_fault(rng) for _ in range(rng.randint(1, 4))]
+            faults = [tenant_fault(rng) for _ in range(rng.randint(1, 4))]
             return [["tenant_faults", faults], *_perhaps(rng, ["time", 400], ["collect"])]
         case "engine_faults":
-            faults = [_engine_fault(rng) for _ in range(rng.randint(1, 4))]
+            faults = [engine_fault(rng) for _ in range(rng.randint(1, 4))]
             return [["engine_faults", faults], *_perhaps(rng, ["alerts", 25], ["collect"])]
         case "quota":
-            return [["quota", rng.choice(list(_PATHS)), rng.randint(1, 3)]]
+            return [["quota", rng.choice(list(PATHS)), rng.randint(1, 3)]]
         case "exhaust":
-            return [["exhaust", rng.choice(list(_PATHS))]]
+            return [["exhaust", rng.choice(list(PATHS))]]
         case "collect":
             return [["collect", *rng.choice([(), (), (), (rng.choice(STREAMS),)])]]
         case "cut_off" | "kill":
-            return [*_perhaps(rng, ["alerts", 25], ["time", 400]), [name, *_moment(rng)]]
+            return [*_perhaps(rng, ["alerts", 25], ["time", 400]), [name, *moment(rng)]]
         case "during":
             inner = [_change(rng) for _ in range(rng.randint(1, 3))]
             inner += rng.choice([[], [], [["rollover", rng.choice(STREAMS)]], [["time", 5]]])
-            return [["during", *_moment(rng), inner]]
+            return [["during", *moment(rng), inner]]
         case "rollover":
             return [["rollover", rng.choice([*STREAMS, "dead_letter", "checkpoint"])]]
         case _:
@@ -147,14 +147,14 @@ def _change(rng: Random) -> Step:
     return [name] if name == "regenerate" else [name, rng.randrange(100)]
 
 
-def _moment(rng: Random) -> tuple[str, int]:
+def moment(rng: Random) -> tuple[str, int]:
     if rng.random() < 0.7:
         return "documents", rng.choice([1, 1, 2, 5, 20, 25, 60, 110])
     return "requests", rng.randint(1, 15)
 
 
-def _tenant_fault(rng: Random) -> dict[str, Any]:
-    where = rng.choice(["/api/", *_PATHS, "token", "file", "file"])
+def tenant_fault(rng: Random) -> dict[str, Any]:
+    where = rng.choice(["/api/", *PATHS, "token", "file", "file"])
     what = rng.choice(["status", "status", "reset", "short", "truncated", "html", "empty"])
     fault: dict[str, Any] = {
         "where": where,
@@ -169,7 +169,7 @@ def _tenant_fault(rng: Random) -> dict[str, Any]:
     return fault
 
 
-def _engine_fault(rng: Random) -> dict[str, Any]:
+def engine_fault(rng: Random) -> dict[str, Any]:
     what = rng.choice(
         [
             "cut",
@@ -213,13 +213,15 @@ async def play(world: World, schedule: Schedule, *, reconciled: bool = True) -> 
 
     ``reconciled``: in the end ``reconcile`` has to find nothing missing either.
     """
-    player = _Player(world)
+    player = Player(world)
     for step in schedule.steps:
         await player.step(step)
     await player.settle(reconciled=reconciled)
 
 
-class _Player:
+class Player:
+    """Plays the steps of schedules in one world."""
+
     def __init__(self, world: World) -> None:
         self._world = world
         self._control = world.control
@@ -227,6 +229,7 @@ class _Player:
         self._number = 0
 
     async def step(self, step: Step) -> None:
+        """Let one step happen."""
         name, *arguments = step
         if name in _CHANGES:
             self._change(step)
@@ -238,7 +241,7 @@ class _Player:
         world = self._world
         self._control.set_faults([])
         world.proxy.play([])
-        for path, (minute, hour) in _PATHS.items():
+        for path, (minute, hour) in PATHS.items():
             self._control.set_quota(path, minute, hour)
         # The quotas are free again, late alerts are visible, and the daily sweep is due.
         world.pass_time(timedelta(minutes=100))

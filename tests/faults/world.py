@@ -70,6 +70,7 @@ class World:
         self.cut_offs = 0
         """Passes in this process that were ended as a kill would end them."""
         self.tenant_hits: Counter[str] = Counter()
+        self._generated = 0
         self._began = time.monotonic_ns()
         self.note()
 
@@ -78,12 +79,19 @@ class World:
     def note(self) -> None:
         """Write down every version that can be read now."""
         with self.control._tenant.lock:
-            for stream in STREAMS:
+            self.control._tenant.settle()
+            for stream in ("alert", "machine", "machine_action"):
                 for record in self.control.records(stream):
                     self._add(stream, self.specs[stream], record)
-            changes = self.specs["vulnerability"].for_changes()
-            for record in self.control.changes(START):
-                self._add("vulnerability", changes, record)
+            # Rows are what they were in the newest snapshot.
+            generated = self.control._tenant.export.current.generated
+            if generated != self._generated:
+                self._generated = generated
+                spec = self.specs["vulnerability"]
+                for record in self.control.records("vulnerability"):
+                    self._add("vulnerability", spec, record)
+                for record in self.control.changes(START):
+                    self._add("vulnerability", spec.for_changes(), record)
             for record in self.control.records("machine"):
                 state = machine_state(self.specs["machine"], record)
                 if self._machine_now.get(record["id"]) != state:
@@ -212,7 +220,13 @@ def _plain(value: Any) -> str:
 
 def machine_state(spec: CollectSpec, record: dict[str, Any]) -> MachineState:
     """What makes two documents of one machine different ones: its content, and the day."""
-    return version_key(spec, record), str(record.get("lastSeen"))[:10]
+    kept = dict(record)
+    # collect.yml leaves these out, which the tenant's own account does not.
+    kept["ipAddresses"] = [
+        {name: value for name, value in each.items() if name not in ("operationalStatus", "type")}
+        for each in record.get("ipAddresses") or ()
+    ]
+    return version_key(spec, kept), str(record.get("lastSeen"))[:10]
 
 
 def one_of(found: Iterable[str], number: int) -> str | None:
