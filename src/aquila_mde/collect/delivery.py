@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
 from aquila_mde.elastic.bulk import Item, Outcome
+from aquila_mde.errors import AquilaError
 
 Done = Callable[[list[Outcome]], Awaitable[None]]
 
@@ -34,7 +36,7 @@ class Delivery:
     the batches behind it are given up unsettled.
     """
 
-    def __init__(self, sink: Sink, index: str, *, max_bytes: int = 32 << 20) -> None:
+    def __init__(self, sink: Sink, index: str, *, max_bytes: int = 16 << 20) -> None:
         self._sink = sink
         self._index = index
         self._max_bytes = max_bytes
@@ -52,12 +54,17 @@ class Delivery:
     ) -> None:
         if error is None:
             await self.drain()
-        else:
-            await self._give_up()
+            return
+        if isinstance(error, AquilaError):
+            # The source failed: what it gave before is whole, and read again if it is lost here.
+            # Had the sink failed, nothing would be waiting any more.
+            with suppress(AquilaError):
+                await self.drain()
+        await self._give_up()
 
     async def submit(self, items: list[Item], done: Done) -> None:
         """Hand over a batch; waits while too much is under way."""
-        size = sum(len(item.source) for item in items)
+        size = sum([len(item.source) for item in items])
         while self._waiting and (
             self._bytes + size > self._max_bytes or self._waiting[0][0].done()
         ):

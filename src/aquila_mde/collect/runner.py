@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,7 +15,7 @@ import structlog
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state import State, StateError, StreamStore
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import AquilaError, RetriableError
@@ -51,8 +53,16 @@ def now_ticks() -> Ticks:
 class Collector:
     """Collects the streams of one tenant. Made by :meth:`open`; an async context manager."""
 
-    def __init__(self, sides: Sides, state: State, *, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        state: State,
+        *,
+        progress: Progress | None,
+        now: Callable[[], Ticks] | None = None,
+    ) -> None:
         self.streams = sides.streams
+        self._now = now or now_ticks
         self._sides = sides
         self._state = state
         self._progress = progress
@@ -65,11 +75,12 @@ class Collector:
         *,
         retry_wait: bool = True,
         progress: Progress | None = None,
+        now: Callable[[], Ticks] | None = None,
     ) -> Collector:
         """Check the declarative files, take the state and connect to the engine.
 
-        ``retry_wait`` off turns every wait between tries off. Raises an :class:`AquilaError` of
-        the part that is not ready.
+        ``retry_wait`` off turns every wait between tries off. ``now`` stands in for the clock of
+        this machine. Raises an :class:`AquilaError` of the part that is not ready.
         """
         state = State(settings.state)
         try:
@@ -77,7 +88,7 @@ class Collector:
         except BaseException:
             state.close()
             raise
-        return cls(sides, state, progress=progress)
+        return cls(sides, state, progress=progress, now=now)
 
     async def __aenter__(self) -> Collector:
         return self
@@ -171,15 +182,18 @@ class Collector:
                 counts=counts,
                 joins=joins,
                 feeds=self._feeds(stream),
-                now=now_ticks,
+                now=self._now,
                 stop=stop,
                 progress=self._progress,
             )
             complete = await reading.run()
             await self._fill_in(stream, joins)
-        except AquilaError as raised:
-            error = for_stream(raised, stream)
-            store.fail(error.message)
+        except (AquilaError, sqlite3.Error) as raised:
+            problem = self._state.error(raised) if isinstance(raised, sqlite3.Error) else raised
+            error = for_stream(problem, stream)
+            # A state that cannot be read or written may not take this either.
+            with suppress(StateError):
+                store.fail(error.message)
         return StreamReport(
             stream=stream.name,
             records=counts.records,
@@ -194,7 +208,7 @@ class Collector:
 
     async def _refresh(self, join: Join) -> None:
         try:
-            await refresh(join, self._sides.client, now=now_ticks())
+            await refresh(join, self._sides.client, now=self._now())
         except RetriableError as error:
             # What is held of it still serves; the next pass asks again.
             _log.warning(
@@ -207,7 +221,7 @@ class Collector:
     async def _fill_in(self, stream: Stream, joins: Joins) -> None:
         for join in (*joins.each, *self._feeds(stream)):
             index = self._sides.index(self._sides.named(join.stream))
-            await fill_in(join, self._sides.engine, index, now=now_ticks())
+            await fill_in(join, self._sides.engine, index, now=self._now())
 
 
 _AFTER_ERROR_SECONDS = 60.0
