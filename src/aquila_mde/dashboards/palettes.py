@@ -80,8 +80,8 @@ ONE = "#6092C0"
 """Where there is only one series."""
 _TILES = {"neutral": None, "good": "#CDEBE1", "warning": "#F8E2B8", "danger": "#F7CCC4"}
 """Behind the number of a metric; dark letters are readable on each."""
-HEAT = ("#F4E3D7", "#F0BFA5", "#E9967A", "#D9654F", "#BD271E")
-"""From few to many."""
+HEAT = ("#E3EDF8", "#BDD5EC", "#93B9DD", "#6092C0", "#33618F")
+"""From few to many; in no colour that means something."""
 
 
 def tile_colours(name: str) -> tuple[str | None, str | None]:

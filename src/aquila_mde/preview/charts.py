@@ -120,32 +120,23 @@ def _slices(panel: Panel, rows: list[Row]) -> Json:
     colours = {"domain": named, "range": _scale(split, order)["range"]}
     return {
         "data": {"values": values},
-        "layer": [
-            {
-                "mark": {
-                    "type": "arc",
-                    "innerRadius": {"expr": "min(width, height) / 2 * 0.55"}
-                    if panel.kind == "donut"
-                    else 0,
-                    "outerRadius": {"expr": "min(width, height) / 2 - 4"},
-                    "padAngle": 0.01,
-                },
-                "encoding": {
-                    "theta": {"field": "value", "type": "quantitative", "stack": True},
-                    "order": {"field": "order", "type": "ordinal"},
-                    "color": {"field": "key", "type": "nominal", "scale": colours, "title": None},
-                    "tooltip": [
-                        {"field": "key", "title": split.title},
-                        {"field": "share", "title": "Share"},
-                    ],
-                },
-            },
-            {
-                "data": {"values": [{"text": shown(metric, total)}]},
-                "mark": {"type": "text", "fontSize": 22, "fontWeight": 600, "baseline": "middle"},
-                "encoding": {"text": {"field": "text"}},
-            },
-        ][: 2 if panel.kind == "donut" else 1],
+        "mark": {
+            "type": "arc",
+            "innerRadius": {"expr": "min(width, height) / 2 * 0.55"}
+            if panel.kind == "donut"
+            else 0,
+            "outerRadius": {"expr": "min(width, height) / 2 - 4"},
+            "padAngle": 0.01,
+        },
+        "encoding": {
+            "theta": {"field": "value", "type": "quantitative", "stack": True},
+            "order": {"field": "order", "type": "ordinal"},
+            "color": {"field": "key", "type": "nominal", "scale": colours, "title": None},
+            "tooltip": [
+                {"field": "key", "title": split.title},
+                {"field": "share", "title": "Share"},
+            ],
+        },
     }
 
 
@@ -196,7 +187,7 @@ def _heatmap(panel: Panel, rows: list[Row]) -> Json:
                 "encoding": {
                     "text": {"field": "shown"},
                     "color": {
-                        "condition": {"test": f"datum.value > {most * 0.8}", "value": "#ffffff"},
+                        "condition": {"test": f"datum.value > {most * 0.6}", "value": "#ffffff"},
                         "value": "#1a1c21",
                     },
                 },
