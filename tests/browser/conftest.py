@@ -25,7 +25,7 @@ from tests.plugins.parts import browser_path
 SIZES = {"seed": 4_711, "machines": 80, "alerts": 400, "actions": 150, "vulnerabilities": 3_000}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The preview of a tenant that was collected for it."""
     folder = tmp_path_factory.mktemp("preview")
@@ -55,9 +55,12 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(page_file: Path) -> Iterator[Browser]:
-    """Chromium of this machine, without a window."""
+    """Chromium of this machine, without a window.
+
+    Its driver keeps an event loop running in this thread, so it must end before other tests begin.
+    """
     with sync_playwright() as playwright:
         # The sandbox needs user namespaces, which containers and root do not have; the only page
         # that is opened is our own.
