@@ -102,8 +102,8 @@ class Days:
             self._collector = None
 
 
-async def test_a_day(world: MakeWorld, tally: Tally) -> None:
-    await Days(world(**SIZES, activity=4, quota_scale=1.0), 1).pass_by(timedelta(days=1))
+async def test_some_hours(world: MakeWorld, tally: Tally) -> None:
+    await Days(world(**SIZES, activity=4, quota_scale=1.0), 1).pass_by(timedelta(hours=5))
     tally.schedule()
 
 
