@@ -26,6 +26,7 @@ from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
 from aquila_mde.collect.windows import Window, windows
 from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
 from aquila_mde.defender.export import ExportPosition, read_export
+from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.elastic.lookup import existing, present
@@ -37,6 +38,7 @@ from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
 
 _WINDOWS = 32
+_CHUNK_BYTES = 1 << 20
 _SHOWN = 20
 _SNAPSHOTS = 3
 _log = structlog.get_logger(__name__)
@@ -251,6 +253,7 @@ class _Comparison:
                 endpoint.path,
                 sas_hours=endpoint.sas_hours,
                 stream=self._stream.name,
+                chunk_bytes=_CHUNK_BYTES,
             ):
                 generated = chunk.position.generated
                 if context is None or context.generated != parse_ticks(generated):
@@ -260,7 +263,7 @@ class _Comparison:
                     if work is not None:
                         work.context = context
                         work.writer.join("export", {"generated": generated})
-                read = self._versions(chunk.lines, context)
+                read = self._versions(split_lines(chunk.text)[0], context)
                 due = _delivered(chunk.position, mark) or self._changes_read(context)
                 await self._compare(read, [due] * len(read), found, work)
 
@@ -305,8 +308,8 @@ class _Comparison:
         if self._progress:
             self._progress(self._stream.name, self._read)
         return [
-            (raw, reader.version(raw, each, context, one.digests))
-            for raw, each, one in zip(read, values, joined, strict=True)
+            (raw, reader.version(raw, each, context, told))
+            for raw, each, told in zip(read, values, joined.told(), strict=True)
         ]
 
     def _due(self, version: Version) -> bool:
