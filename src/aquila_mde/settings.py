@@ -171,8 +171,8 @@ class Settings(_Layered):
     tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
     kibana: KibanaSettings | None = None
-    state: Path = Path("aquila-state.sqlite3")
-    """The file that remembers what was delivered; it moves with the collector."""
+    state: Literal["elasticsearch"] | Path = Path("aquila-state.sqlite3")
+    """What remembers what was delivered: a file, which moves with the collector, or the engine."""
     streams: dict[str, StreamSettings] = {}
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

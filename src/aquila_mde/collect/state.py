@@ -102,6 +102,19 @@ class State:
             self.close()
             raise
 
+    async def safe(self, scope: int) -> None:
+        """Return when what must not be lost of ``scope`` is kept. A file keeps each change."""
+
+    async def aclose(self) -> None:
+        """Keep everything and let the next collector in."""
+        self.close()
+
+    async def remove(self) -> None:
+        """Close the state for ever: nothing of it stays."""
+        self.close()
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file and let the next collector in."""
         self._database.close()
@@ -152,6 +165,11 @@ class StreamStore:
         self.change = state._change
         """One transaction; a failure of the file becomes a :class:`StateError`."""
         self.database = state._database
+        self._state = state
+
+    async def safe(self) -> None:
+        """Return when what must not be lost is kept: before records are sent, after a commit."""
+        await self._state.safe(self.scope)
 
     def read(self) -> StreamState:
         """Cursor, times and counts."""

@@ -53,9 +53,9 @@ _UPGRADES = {1: _DELTA}
 """What turns a file of a format into one of the next."""
 
 
-def statements(version: int) -> Iterator[str]:
-    """What a file of format ``version`` lacks; a new file has format 0."""
+def statements(version: int, *, until: int = VERSION) -> Iterator[str]:
+    """What a file of format ``version`` lacks of format ``until``; a new file has format 0."""
     if version == 0:
         yield from (each for each in _FIRST.split(";") if each.strip())
-    for each in range(max(version, 1), VERSION):
+    for each in range(max(version, 1), until):
         yield _UPGRADES[each]

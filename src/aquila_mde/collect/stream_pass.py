@@ -148,6 +148,8 @@ class StreamPass:
                     batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
             await self._settle(fresh, items, outcomes, refused, batch)
 
+        if items:
+            await self._store.safe()
         await self._delivery.submit(items, settle)
 
     def _identify(
@@ -216,6 +218,7 @@ class StreamPass:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
         self._store.commit(batch, now=self.context.started)
+        await self._store.safe()
         self.counts.created += batch.created
         self.counts.dead += batch.dead
 
