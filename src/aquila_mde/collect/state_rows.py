@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,20 +111,22 @@ class ChangedRows:
 
     def forget(self, taken: Taken) -> None:
         """The rows ``taken`` are no longer noted, unless they change again."""
-        for table in self._tables:
-            where = " AND ".join(f"{each} = ?" for each in table.key)
-            self._database.executemany(
-                f"DELETE FROM {table.noted} WHERE {where}", taken.keys.get(table.name, ())
-            )
+        with _transaction(self._database):
+            for table in self._tables:
+                where = " AND ".join(f"{each} = ?" for each in table.key)
+                self._database.executemany(
+                    f"DELETE FROM {table.noted} WHERE {where}", taken.keys.get(table.name, ())
+                )
 
     def note(self, taken: Taken) -> None:
         """The rows ``taken`` are noted again."""
-        for table in self._tables:
-            marks = ", ".join("?" * len(table.key))
-            self._database.executemany(
-                f"INSERT OR IGNORE INTO {table.noted} VALUES ({marks})",
-                taken.keys.get(table.name, ()),
-            )
+        with _transaction(self._database):
+            for table in self._tables:
+                marks = ", ".join("?" * len(table.key))
+                self._database.executemany(
+                    f"INSERT OR IGNORE INTO {table.noted} VALUES ({marks})",
+                    taken.keys.get(table.name, ()),
+                )
 
 
 def put_rows(database: sqlite3.Connection, packed: bytes) -> None:
@@ -134,8 +137,7 @@ def put_rows(database: sqlite3.Connection, packed: bytes) -> None:
     if not packed:
         return
     tables = {table.name: table for table in _tables(database)}
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with _transaction(database):
         for name, changes in _unpacked(packed).items():
             if name not in tables:
                 raise ValueError(f"there is no table {name!r}")
@@ -144,6 +146,13 @@ def put_rows(database: sqlite3.Connection, packed: bytes) -> None:
             database.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", changes.put)
             where = " AND ".join(f"{each} = ?" for each in table.key)
             database.executemany(f"DELETE FROM {name} WHERE {where}", changes.drop)
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN")
+    try:
+        yield
     except BaseException:
         database.execute("ROLLBACK")
         raise

@@ -234,6 +234,17 @@ class StateIndex:
         return f"{self._key}.{epoch}.{number}"
 
 
+async def state_indices(engine: Engine) -> list[str]:
+    """The names of all indices that keep states."""
+    answer = await engine.request(
+        "GET",
+        f"{PATTERN}/_settings",
+        params={"expand_wildcards": "all", "allow_no_indices": "true"},
+        missing_ok=True,
+    )
+    return sorted(answer or {})
+
+
 def in_groups(numbers: Sequence[tuple[int, int]]) -> list[Sequence[tuple[int, int]]]:
     """``numbers`` in the groups in which their segments are read."""
     return [
