@@ -93,7 +93,8 @@ async def test_a_second_collector_is_refused(job: MakeJob) -> None:
         assert work.namespace in caught.value.message
         with pytest.raises(StateInUseError, match="A collector is running"):
             await reconcile(work.settings(), work.tree, ["alert"], repair=True)
-        await reconcile(work.settings(), work.tree, ["alert"])
+        since = moment("2026-03-02", "")
+        await reconcile(work.settings(), work.tree, ["alert"], since=since)
         (report,) = await first.collect(["alert"])
         assert report.error is None
         assert report.created == 5
@@ -126,7 +127,7 @@ def asleep() -> Iterator[list[subprocess.Popen[bytes]]]:
     yield processes
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.mark.parametrize("moment", [300, 3_000])

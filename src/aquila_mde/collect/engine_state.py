@@ -82,11 +82,14 @@ class EngineState(State):
         lease = Lease(index, what=what, pace=engine_lease.PACE)
         await lease.take()
         folder = _new_folder()
+        state: EngineState | None = None
         try:
             await _load_held(lease, folder / "state.sqlite3", tables)
             state = cls(folder, lease)
             await state._start()
         except BaseException as error:
+            if state is not None:
+                state.close()
             shutil.rmtree(folder, ignore_errors=True)
             await _let_go(lease)
             if isinstance(error, _SegmentGoneError):
