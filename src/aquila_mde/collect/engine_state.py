@@ -146,6 +146,12 @@ class EngineState(State):
         with super()._change() as database:
             yield database
 
+    @contextmanager
+    def _durable_change(self) -> Iterator[sqlite3.Connection]:
+        """The same: what has to be durable is kept by :meth:`safe`."""
+        with self._change() as database:
+            yield database
+
     async def _start(self) -> None:
         """Go on from the head: what it holds itself is noted as changed."""
         head = self._lease.head

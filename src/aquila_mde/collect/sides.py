@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
 from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
@@ -164,6 +165,7 @@ class Sides:
             store=store,
             counts=counts,
             reader=self.reader(stream, field),
+            columns=ColumnReader.of(spec, self.tenant_id),
             writer=DocumentWriter(stream, self.namespace, tenant=self._tenant, observed=observed),
             context=context,
             sink=self.sink,

@@ -38,6 +38,7 @@ _log = structlog.get_logger()
 _RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
+_encode = msgspec.json.Encoder().encode
 _EMPTY = b'{"create":{"_id":}}\n\n'
 
 
@@ -125,6 +126,10 @@ class BulkSink:
 
     def _parts(self, items: Sequence[Item]) -> Iterator[_Part]:
         places: list[int] = []
+        size = sum([len(item.source) + len(item.id) for item in items]) + len(items) * len(_EMPTY)
+        if size <= self._max_bytes and len(items) <= self._max_documents:
+            yield _Part(list(range(len(items))), size)
+            return
         size = 0
         for place, item in enumerate(items):
             length = len(item.source) + len(item.id) + len(_EMPTY)
@@ -264,13 +269,12 @@ class BulkSink:
 
 
 def _body(items: Sequence[Item], places: Sequence[int]) -> bytes:
-    encode = msgspec.json.encode
     chunks: list[bytes] = []
     for place in places:
         item = items[place]
         # A line break can only be white space between tokens in JSON.
         source = item.source.replace(b"\n", b" ")
-        chunks += (b'{"create":{"_id":', encode(item.id), b"}}\n", source, b"\n")
+        chunks += (b'{"create":{"_id":', _encode(item.id), b"}}\n", source, b"\n")
     return b"".join(chunks)
 
 

@@ -137,6 +137,32 @@ def test_the_update_time_of_an_action_has_two_names() -> None:
 ROW = {"id": "d_s_1_CVE-1", "rbacGroupId": 5, "cvssScore": 7.5, "diskPaths": ["b", "a"]}
 
 
+def test_the_ids_of_the_other_streams_never_change_either() -> None:
+    row = ROW | {"diskPaths": ["b", "a", "a", None], "softwareVersion": "1.0"}
+    row["recommendedSecurityUpdateId"] = None
+    nameless = {"deviceId": "d", "softwareName": "ü", "cveId": None}
+    action = {
+        "id": "a1",
+        "status": "Failed",
+        "lastUpdateDateTimeUtc": "2026-01-01T00:00:00.1234567Z",
+        "commands": [{"commandStatus": "Created"}, {"commandStatus": None}],
+    }
+    found = [
+        read("vulnerability", row, generated=17_000_000_000_000_000),
+        read("vulnerability", nameless),
+        read("machine", MACHINE, started=5),
+        read("machine_action", action),
+        read("alert", {"title": "no id"}),
+    ]
+    assert [version.document_id for version in found] == [
+        "GGlXw7NZ0WZjxzK8czcmng",
+        "9LDQzAO33daxmf6cVBDJRQ",
+        "iS0krOQxDNi57_bXRr9f7A",
+        "y6XNc0vUP9mqaSwUNyta5g",
+        "81i_rWyKzUX9-zyx6gLB9g",
+    ]
+
+
 def test_a_row_is_the_same_in_either_casing() -> None:
     pascal = {"Id": "d_s_1_CVE-1", "RbacGroupId": 5, "CvssScore": 7.5, "DiskPaths": ["a", "b"]}
     assert read("vulnerability", ROW).document_id == read("vulnerability", pascal).document_id
