@@ -1,12 +1,13 @@
 """A collector without a disk: its state is in the engine, and one collector at a time has it."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,15 @@ def contents(state: EngineState) -> dict[str, list[Any]]:
     }
 
 
-async def opened(work: Job) -> EngineState:
-    """A state of its own, without a collector."""
-    return await EngineState.open(await work.engine(), work.namespace, "t")
+@asynccontextmanager
+async def opened(work: Job, tenant: str = "t") -> AsyncIterator[EngineState]:
+    """A state without a collector."""
+    async with await work.engine() as engine:
+        state = await EngineState.open(engine, work.namespace, tenant)
+        try:
+            yield state
+        finally:
+            await state.aclose()
 
 
 async def test_nothing_is_left_on_the_machine_and_a_machine_is_not_indexed_again(
@@ -223,25 +230,24 @@ async def test_segments_are_written_anew_when_they_have_grown(
     monkeypatch.setattr(engine_state, "_SEGMENT", 2_000)
     monkeypatch.setattr(engine_state, "_GROWN", 1_000)
     work = job()
-    state = await opened(work)
-    store = state.stream("t", "alert")
-    store.begin(started=1, since=None, sweep=True)
-    most = 0
-    for number in range(60):
-        store.commit(Batch(delivered=[(f"{number}-{each}", number) for each in range(10)]))
-        store.commit(Batch(content=[(f"machine-{each}", b"%d" % number, "d") for each in range(9)]))
-        await state._save()
-        most = max(most, len(segments(work)))
-    head = state._lease.head
-    assert head.least > 0
-    named = {f"t.{epoch}.{number}" for epoch, number in head.numbers()}
-    assert named <= set(segments(work))
-    assert most < 60
-    held = contents(state)
-    await state.aclose()
-    again = await opened(work)
-    assert contents(again) == held
-    await again.aclose()
+    async with opened(work) as state:
+        store = state.stream("t", "alert")
+        store.begin(started=1, since=None, sweep=True)
+        counts = []
+        for number in range(60):
+            store.commit(Batch(delivered=[(f"{number}-{each}", number) for each in range(10)]))
+            machines = [(f"machine-{each}", b"%d" % number, "day") for each in range(9)]
+            store.commit(Batch(content=machines))
+            await state._save()
+            counts.append(len(segments(work)))
+        head = state._lease.head
+        named = {f"t.{epoch}.{number}" for epoch, number in head.numbers()}
+        assert named <= set(segments(work))
+        assert head.least > 0
+        assert counts != sorted(counts)
+        held = contents(state)
+    async with opened(work) as again:
+        assert contents(again) == held
 
 
 async def test_what_changes_while_it_is_sent_is_not_lost(
@@ -250,34 +256,41 @@ async def test_what_changes_while_it_is_sent_is_not_lost(
     monkeypatch.setattr(engine_state, "_IN_HEAD", 200)
     monkeypatch.setattr(engine_state, "_SEGMENT", 500)
     work = job()
-    state = await opened(work)
-    store = state.stream("t", "alert")
-    store.commit(Batch(delivered=[(f"id-{number}", number) for number in range(40)]))
     put = StateIndex.put_segment
     sent = 0
 
     async def put_and_change(self: StateIndex, epoch: int, number: int, rows: bytes) -> None:
         nonlocal sent
         sent += 1
-        if sent == 3:
+        if sent == 2:
             raise EngineStateError(self, "a fault")
         store.commit(Batch(delivered=[(f"more-{sent}", sent)], closed=["x"], created=1))
         store.commit(Batch(opened=[("x", sent)]))
         await put(self, epoch, number, rows)
 
-    monkeypatch.setattr(StateIndex, "put_segment", put_and_change)
-    with pytest.raises(EngineStateError, match="a fault"):
+    async with await work.engine() as engine:
+        state = await EngineState.open(engine, work.namespace, "t")
+        await quiet(state)
+        store = state.stream("t", "alert")
+        store.commit(Batch(delivered=[(f"id-{number}", number) for number in range(80)]))
+        monkeypatch.setattr(StateIndex, "put_segment", put_and_change)
+        with pytest.raises(EngineStateError, match="a fault"):
+            await state._save()
         await state._save()
-    await state._save()
-    held = contents(state)
-    # As when the process is killed: nothing is kept at the end.
+        held = contents(state)
+        # As when the process is killed: nothing is kept at the end.
+        await state._lease.release()
+        state.close()
+    async with opened(work) as again:
+        assert contents(again) == held
+    assert len(held["delivered"]) > 80
+
+
+async def quiet(state: EngineState) -> None:
+    """No sign of life any more."""
+    assert state._beating is not None
     state._beating.cancel()
-    await state._lease.release()
-    state.close()
-    again = await opened(work)
-    assert contents(again) == held
-    assert len(held["delivered"]) > 40
-    await again.aclose()
+    await asyncio.gather(state._beating, return_exceptions=True)
 
 
 async def test_the_answer_to_a_write_of_ours_may_be_lost(job: MakeJob) -> None:
@@ -316,13 +329,9 @@ async def test_what_a_killed_collector_left_on_the_machine_is_removed(job: MakeJ
             (now,) = folder.glob("aquila-mde-state-*")
             assert now != left
             assert now.stat().st_mode & 0o77 == 0
-            with closing(await another_tenant(work)):
+            async with opened(work, "another"):
                 assert now.exists()
         assert [*folder.glob("aquila-mde-state-*")] == []
-
-
-async def another_tenant(work: Job) -> EngineState:
-    return await EngineState.open(await work.engine(), work.namespace, "another")
 
 
 async def test_a_poll_with_nothing_new_writes_no_more_than_the_end_of_it(job: MakeJob) -> None:
@@ -331,7 +340,7 @@ async def test_a_poll_with_nothing_new_writes_no_more_than_the_end_of_it(job: Ma
         await collector.collect(["alert"])
         state = collector._state
         assert isinstance(state, EngineState)
-        state._beating.cancel()
+        await quiet(state)
         await state._save()
         before = head_of(work)["_seq_no"]
         await collector.collect(["alert"])
