@@ -350,13 +350,13 @@ async def test_a_poll_with_nothing_new_writes_no_more_than_the_end_of_it(job: Ma
 
 async def test_a_backfill_goes_on_and_leaves_nothing_of_its_own(job: MakeJob) -> None:
     work = job(alerts=300, actions=50)
-    times = ("--from", "2025-08-01", "--to", "2026-03-03")
+    times = ("--from", "2025-12-20", "--to", "2026-03-03")
     process = start(work, "backfill", *times)
     while indexed(work) < 100:
         assert process.poll() is None
     process.kill()
     process.communicate()
-    own = f"{work.simulator.tenant_id}.backfill-20250801t000000z-20260303t000000z"
+    own = f"{work.simulator.tenant_id}.backfill-20251220t000000z-20260303t000000z"
     assert work.ask("GET", f"/{work.state_index}/_doc/{own}")["found"]
     since, until = moment(times[1], ""), moment(times[3], "")
     reports = await backfill(work.settings(), work.tree, since, until, retry_wait=False)

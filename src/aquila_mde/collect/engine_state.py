@@ -97,8 +97,11 @@ class EngineState(State):
             raise
         return state
 
-    async def safe(self, scope: int) -> None:
+    async def safe(self, scope: int, *, sending: bool) -> None:
         """Return when what must not be lost of ``scope`` is kept; see above.
+
+        Before records are sent that is the beginning of the pass, and that this process still has
+        the state.
 
         Raises :class:`~aquila_mde.collect.engine_lease.StateTakenError` when another collector
         has taken over.
@@ -107,12 +110,12 @@ class EngineState(State):
             "SELECT started FROM pass WHERE scope = ?", (scope,)
         ).fetchone()
         unsaved = self._database.total_changes - self._kept
-        if row is None or self._begun.get(scope) != row[0] or unsaved > _MOST_UNSAVED:
+        begins = sending and row is not None and self._begun.get(scope) != row[0]
+        if row is None or begins or unsaved > _MOST_UNSAVED:
             await self._save()
-        elif self._lease.aging:
+        elif sending and self._lease.aging:
             await self._save(beat=True)
-        else:
-            self._lease.check()
+        self._lease.check()
 
     async def aclose(self) -> None:
         """Keep everything, let the next collector in and throw the working copy away."""

@@ -104,7 +104,7 @@ class State:
             self.close()
             raise
 
-    async def safe(self, scope: int) -> None:
+    async def safe(self, scope: int, *, sending: bool) -> None:
         """Return when what must not be lost of ``scope`` is kept. A file sees to that itself."""
 
     async def aclose(self) -> None:
@@ -186,9 +186,9 @@ class StreamStore:
         self.database = state._database
         self._state = state
 
-    async def safe(self) -> None:
+    async def safe(self, *, sending: bool) -> None:
         """Return when what must not be lost is kept: before records are sent, after a commit."""
-        await self._state.safe(self.scope)
+        await self._state.safe(self.scope, sending=sending)
 
     def read(self) -> StreamState:
         """Cursor, times and counts."""

@@ -155,7 +155,7 @@ class StreamPass:
             await self._settle(fresh, items, outcomes, refused, batch)
 
         if items:
-            await self._store.safe()
+            await self._store.safe(sending=True)
         await self._delivery.submit(items, settle)
 
     def _identify(
@@ -249,7 +249,7 @@ class StreamPass:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
         self._store.commit(batch, now=self.context.started)
-        await self._store.safe()
+        await self._store.safe(sending=False)
         self.counts.created += batch.created
         self.counts.existing += existing
         self.counts.dead += batch.dead
