@@ -22,7 +22,7 @@ from aquila_mde.elastic.plan import (
     plan_assets,
     plan_install,
 )
-from aquila_mde.elastic.state_index import PATTERN, state_indices
+from aquila_mde.elastic.state_index import state_index, state_indices
 from aquila_mde.streams.tree import PackageTree
 
 __all__ = [
@@ -125,16 +125,18 @@ async def uninstall(
     if not report.kept:
         await _remove(engine, f"_component_template/{package.globals}", report)
         await _remove(engine, f"_ingest/pipeline/{package.final_pipeline}", report)
-    await _remove_states(engine, report, delete_data=delete_data)
+    await _remove_states(engine, package, report, delete_data=delete_data)
     return report
 
 
-async def _remove_states(engine: Engine, report: UninstallReport, *, delete_data: bool) -> None:
+async def _remove_states(
+    engine: Engine, package: Package, report: UninstallReport, *, delete_data: bool
+) -> None:
     """States that collectors keep in the engine; they are data, and nothing else needs them."""
     try:
-        names = await state_indices(engine)
+        names = await state_indices(engine, package.name)
     except EngineAccessError as error:
-        report.kept[f"index {PATTERN}"] = error.message
+        report.kept[f"index {state_index(package.name, '*')}"] = error.message
         return
     if names and delete_data:
         await engine.request("DELETE", ",".join(names))

@@ -19,8 +19,7 @@ from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineRefusedError
 from aquila_mde.errors import AquilaError
 
-BASE = "aquila_mde-state"
-PATTERN = f"{BASE}-*"
+_PACKAGE = "aquila_mde"
 _CONFLICT = 409
 _LARGE_ANSWER = 4
 """Segments in one answer: each is up to a few megabytes."""
@@ -104,7 +103,7 @@ class StateIndex:
     """What the index of one namespace keeps under one key."""
 
     def __init__(self, engine: Engine, namespace: str, key: str) -> None:
-        self.name = f"{BASE}-{namespace}"
+        self.name = state_index(_PACKAGE, namespace)
         self.host = engine.place.host
         self._engine = engine
         self._key = key
@@ -234,11 +233,16 @@ class StateIndex:
         return f"{self._key}.{epoch}.{number}"
 
 
-async def state_indices(engine: Engine) -> list[str]:
+def state_index(package: str, namespace: str) -> str:
+    """The index for the states of one namespace; ``*`` for all of them."""
+    return f"{package}-state-{namespace}"
+
+
+async def state_indices(engine: Engine, package: str) -> list[str]:
     """The names of all indices that keep states."""
     answer = await engine.request(
         "GET",
-        f"{PATTERN}/_settings",
+        f"{state_index(package, '*')}/_settings",
         params={"expand_wildcards": "all", "allow_no_indices": "true"},
         missing_ok=True,
     )
