@@ -121,6 +121,11 @@ class IdentityReader:
         if self._content is not None:
             content = content_digest(values, self._content)
         parts = [part(values, content, context, joined) for part in self._parts]
+        renewal = ""
+        if self._renewed_by:
+            # A pass that is gone on with on another day would take the new day's for the old one.
+            renewal = _text(values.get(self._renewed_by))[:10]
+            parts.append(renewal)
         digest = hashlib.blake2b("\0".join((self._prefix, *parts)).encode(), digest_size=ID_BYTES)
         entity = _text(values.get(self._entity))
         if not entity:
@@ -132,7 +137,7 @@ class IdentityReader:
             entity,
             _ticks(values.get(self._time_field)) if self._time_field else None,
             content,
-            _text(values.get(self._renewed_by))[:10] if self._renewed_by else "",
+            renewal,
             _text(values.get(self._status_field)) if self._status_field else "",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -54,8 +54,16 @@ def now_ticks() -> Ticks:
 class Collector:
     """Collects the streams of one tenant. Made by :meth:`open`; an async context manager."""
 
-    def __init__(self, sides: Sides, state: State, *, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        state: State,
+        *,
+        progress: Progress | None,
+        now: Callable[[], Ticks] | None = None,
+    ) -> None:
         self.streams = sides.streams
+        self._now = now or now_ticks
         self._sides = sides
         self._state = state
         self._progress = progress
@@ -68,11 +76,12 @@ class Collector:
         *,
         retry_wait: bool = True,
         progress: Progress | None = None,
+        now: Callable[[], Ticks] | None = None,
     ) -> Collector:
         """Check the declarative files, connect to the engine and take the state.
 
-        ``retry_wait`` off turns every wait between tries off. Raises an :class:`AquilaError` of
-        the part that is not ready.
+        ``retry_wait`` off turns every wait between tries off. ``now`` stands in for the clock of
+        this machine. Raises an :class:`AquilaError` of the part that is not ready.
         """
         sides = await Sides.open(settings, tree, retry_wait=retry_wait)
         try:
@@ -80,7 +89,7 @@ class Collector:
         except BaseException:
             await sides.aclose()
             raise
-        return cls(sides, state, progress=progress)
+        return cls(sides, state, progress=progress, now=now)
 
     async def __aenter__(self) -> Collector:
         return self
@@ -176,7 +185,7 @@ class Collector:
                 counts=counts,
                 joins=joins,
                 feeds=self._feeds(stream),
-                now=now_ticks,
+                now=self._now,
                 stop=stop,
                 progress=self._progress,
             )
@@ -202,7 +211,7 @@ class Collector:
 
     async def _refresh(self, join: Join) -> None:
         try:
-            await refresh(join, self._sides.client, now=now_ticks())
+            await refresh(join, self._sides.client, now=self._now())
         except RetriableError as error:
             # What is held of it still serves; the next pass asks again.
             _log.warning(
@@ -215,7 +224,7 @@ class Collector:
     async def _fill_in(self, stream: Stream, joins: Joins) -> None:
         for join in (*joins.each, *self._feeds(stream)):
             index = self._sides.index(self._sides.named(join.stream))
-            await fill_in(join, self._sides.engine, index, now=now_ticks())
+            await fill_in(join, self._sides.engine, index, now=self._now())
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:

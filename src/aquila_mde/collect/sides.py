@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -21,8 +22,10 @@ from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import resolve_cloud
 from aquila_mde.defender.errors import PermissionDeniedError
+from aquila_mde.elastic.bulk import RETRY as BULK_RETRY
 from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.retry import RetryPolicy as EngineRetry
 from aquila_mde.errors import AquilaError, ConfigurationError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream
@@ -40,12 +43,13 @@ class Sides:
         client: DefenderClient,
         engine: Engine,
         portal: str,
+        retry_wait: bool,
     ) -> None:
         self.settings = settings
         self.streams = streams
         self.client = client
         self.engine = engine
-        self.sink = BulkSink(engine)
+        self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
         self._tenant = {"id": tenant.id, "portal": portal}
         if tenant.name:
@@ -76,7 +80,7 @@ class Sides:
             portal=tenant.portal_url,
         )
         credential = Credential.from_settings(tenant)
-        engine = await Engine.connect(settings.elasticsearch)
+        engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
         try:
             client = DefenderClient(
                 TokenSource(credential, cloud, ca_file=tenant.ca_file),
@@ -96,7 +100,14 @@ class Sides:
                     max(1, quota.per_minute // quota_share),
                     max(1, quota.per_hour // quota_share),
                 )
-        return cls(settings, streams, client=client, engine=engine, portal=cloud.portal)
+        return cls(
+            settings,
+            streams,
+            client=client,
+            engine=engine,
+            portal=cloud.portal,
+            retry_wait=retry_wait,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -32,10 +32,11 @@ from aquila_mde.elastic.errors import (
 from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
 
-__all__ = ["BulkSink", "Item", "Outcome", "Result"]
+__all__ = ["RETRY", "BulkSink", "Item", "Outcome", "Result"]
 
 _log = structlog.get_logger()
-_RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
+RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
+"""How long a bulk request is tried."""
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
 _encode = msgspec.json.Encoder().encode
@@ -65,7 +66,7 @@ class BulkSink:
         max_bytes: int = 4 << 20,
         max_documents: int = 2_000,
         concurrency: int = 2,
-        retry: RetryPolicy = _RETRY,
+        retry: RetryPolicy = RETRY,
     ) -> None:
         self._engine = engine
         self._max_bytes = max_bytes

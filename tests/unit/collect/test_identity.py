@@ -112,6 +112,9 @@ def test_a_machine_state_that_returns_in_a_later_pass_is_a_version_of_its_own() 
 
 def test_a_machine_is_renewed_by_the_day_it_was_seen() -> None:
     assert read("machine", MACHINE).renewal == "2026-01-01"
+    later = read("machine", MACHINE | {"lastSeen": "2026-01-02T00:00:00Z"})
+    assert later.content == read("machine", MACHINE).content
+    assert later.document_id != read("machine", MACHINE).document_id
 
 
 def test_commands_that_change_within_one_time_value_make_another_version() -> None:
@@ -157,7 +160,7 @@ def test_the_ids_of_the_other_streams_never_change_either() -> None:
     assert [version.document_id for version in found] == [
         "GGlXw7NZ0WZjxzK8czcmng",
         "9LDQzAO33daxmf6cVBDJRQ",
-        "iS0krOQxDNi57_bXRr9f7A",
+        "rLwYQyqwvf2378T-6DY8hg",
         "y6XNc0vUP9mqaSwUNyta5g",
         "81i_rWyKzUX9-zyx6gLB9g",
     ]
