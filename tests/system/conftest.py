@@ -63,8 +63,10 @@ class Job:
             section = values["tenant"] if key in TenantSettings.model_fields else values
             section[key] = value
         file = self.folder / "settings.yml"
-        file.write_text(yaml.safe_dump(values))
-        return file
+        # In one step: a process that was just started may be reading it.
+        written = file.with_suffix(".new")
+        written.write_text(yaml.safe_dump(values))
+        return written.replace(file)
 
     def settings(self) -> Settings:
         return load_settings(self.config(), environment={})
