@@ -21,7 +21,7 @@ from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream
 from aquila_mde.collect.state import ExportMark, State, StateInUseError, StreamStore
-from aquila_mde.collect.state_view import StateView
+from aquila_mde.collect.state_place import open_state, open_view
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
 from aquila_mde.collect.windows import Window, windows
 from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
@@ -29,6 +29,7 @@ from aquila_mde.defender.export import ExportPosition, read_export
 from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
+from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.lookup import existing, present
 from aquila_mde.elastic.scan import refresh
 from aquila_mde.errors import AquilaError
@@ -112,11 +113,11 @@ async def reconcile(
     alone; without it nothing is locked or changed. An error of a stream is in its report.
     """
     async with AsyncExitStack() as opened:
-        state = _state(settings, repair=repair)
-        opened.callback(state.close)
         sides = await opened.enter_async_context(
             await Sides.open(settings, tree, retry_wait=retry_wait, quota_share=1 if repair else 2)
         )
+        state = await _state(settings, sides.engine, repair=repair)
+        opened.push_async_callback(state.aclose)
         wanted = [sides.named(name) for name in names] if names else sides.streams
         reports = []
         for stream in wanted:
@@ -130,11 +131,11 @@ async def reconcile(
         return reports
 
 
-def _state(settings: Settings, *, repair: bool) -> State:
+async def _state(settings: Settings, engine: Engine, *, repair: bool) -> State:
     if not repair:
-        return StateView(settings.state)
+        return await open_view(settings, engine)
     try:
-        return State(settings.state)
+        return await open_state(settings, engine)
     except StateInUseError as error:
         raise StateInUseError(
             f"A collector is running, and a repair writes to its state. {error.message}",

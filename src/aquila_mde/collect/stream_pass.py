@@ -254,6 +254,8 @@ class StreamPass:
         async def settle(outcomes: list[Outcome]) -> None:
             await self._settle(fresh, outcomes, refused, batch)
 
+        if len(fresh.documents):
+            await self._store.safe(sending=True)
         await self._delivery.submit(fresh.documents, settle)
 
     def _identify_each(
@@ -332,6 +334,7 @@ class StreamPass:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
         self._store.commit(batch, now=self.context.started)
+        await self._store.safe(sending=False)
         self.counts.created += batch.created
         self.counts.existing += existing
         self.counts.dead += batch.dead
