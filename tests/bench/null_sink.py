@@ -44,13 +44,19 @@ def _throughput(costs: list[Cost]) -> dict[str, Any]:
 
 
 def memory_and_growth(
-    data: Path, rendered: int, sizes: list[int], base: int, repeats: int, tell: Tell
+    data: Path,
+    rendered: int,
+    sizes: list[int],
+    base: int,
+    repeats: int,
+    tell: Tell,
+    factors: tuple[int, ...] = (10, 100),
 ) -> dict[str, Any]:
-    """Peak memory at ``sizes`` rows, and time per row at 10 and 100 times ``base`` rows.
+    """Peak memory at ``sizes`` rows, and time per row at ``factors`` times ``base`` rows.
 
     ``rendered`` rows are in the rendered export, which is served as often as is needed.
     """
-    growth = [base, base * 10, base * 100]
+    growth = [base, *(base * factor for factor in factors)]
     costs: dict[int, list[Cost]] = {size: [] for size in sorted({*sizes, *growth})}
     for number in range(repeats):
         for size, measured in costs.items():
@@ -67,7 +73,7 @@ def memory_and_growth(
                 str(size): spread([each * MILLION for each in runs])
                 for size, runs in per_row.items()
             },
-            **{f"{factor}x": grown(per_row[base], per_row[base * factor]) for factor in (10, 100)},
+            **{f"{factor}x": grown(per_row[base], per_row[base * factor]) for factor in factors},
         },
     }
 

@@ -47,7 +47,9 @@ PEERS = (
     Peer("dlt", "alert", "dlt_rest", "dlt", "REST source of dlt, bulk helper"),
     Peer("mito", "alert", "mito", "", "elastic/mito, a CEL program"),
     Peer("httpx_export", "vulnerability", "httpx_export", "httpx", "httpx, gzip, async_bulk"),
-    Peer("mde_client_export", "vulnerability", "mde_export", "mde_client", "mde-client, async_bulk"),
+    Peer(
+        "mde_client_export", "vulnerability", "mde_export", "mde_client", "mde-client, async_bulk"
+    ),
 )
 
 
@@ -113,8 +115,7 @@ def compare(
                     measured[peer.name].setdefault(what, []).append(value)
                 tell(f"peers {number + 1}/{repeats}: {stream}: {_said(theirs)} of {peer.name}")
     told = {
-        name: {what: spread(runs) for what, runs in each.items()}
-        for name, each in measured.items()
+        name: {what: spread(runs) for what, runs in each.items()} for name, each in measured.items()
     }
     return told, absent
 

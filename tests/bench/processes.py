@@ -61,6 +61,8 @@ def _server(module: str, scheme: str, *arguments: str) -> Iterator[ServerProcess
     finally:
         process.terminate()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 @contextmanager
