@@ -30,6 +30,7 @@ from aquila_mde.settings import ElasticsearchSettings
 from aquila_mde.streams.tree import PackageTree
 from tests.bench.collector_job import Job
 from tests.bench.null_sink import Tell
+from tests.bench.plain_node import PlainSyncNode
 from tests.bench.processes import measure, settings, sink, tenant
 from tests.bench.spread import rounded_to, spread
 
@@ -76,6 +77,7 @@ def measure_all(data: Path, rows: int, repeats: int, tell: Tell) -> dict[str, An
             said = ", ".join(f"{name} {runs[-1]:.1f} s" for name, runs in seconds.items())
             tell(f"end to end {number + 1}/{repeats}: {said}")
         engine = _version(url)
+    gc.unfreeze()
     return {
         "ratio_prerendered": faster(seconds["prerendered"], seconds["collector"]),
         "ratio_helpers": faster(seconds["helpers"], seconds["collector"]),
@@ -202,8 +204,6 @@ async def _async_bulk_of(url: str, documents: list[Action]) -> None:
 
 
 def _parallel_bulk(url: str, documents: list[Action]) -> None:
-    from tests.bench.plain_node import PlainSyncNode  # noqa: PLC0415 - for this one only
-
     with Elasticsearch(url, node_class=PlainSyncNode, request_timeout=120) as client:
         for ok, told in parallel_bulk(client, iter(documents), thread_count=4, chunk_size=1_000):
             if not ok:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import null_sink, peer_runs
+from tests.bench import end_to_end, null_sink, peer_runs
 from tests.bench.tenant import render
 
 ROWS = 2_000
@@ -52,3 +52,14 @@ def test_a_peer_does_the_same_job_and_one_that_fails_is_left_out_and_named(
     assert {"httpx", "httpx_export"} <= set(found)
     assert "failed" in absent["mito"]
     assert set(found) | set(absent) == {peer.name for peer in peer_runs.PEERS}
+
+
+def test_collector_rendered_bodies_and_helpers_bring_the_same_documents_into_an_engine(
+    data: Path, engine_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AQUILA_TEST_ES_URL", engine_url)
+    found = end_to_end.measure_all(data, ROWS, 1, print)
+    assert found["documents"] == ROWS
+    for ratio in ("ratio_prerendered", "ratio_helpers"):
+        assert found[ratio]["median"] > 0
+    assert set(found["documents_per_s"]) == {"collector", "prerendered", "helpers"}
