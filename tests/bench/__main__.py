@@ -25,10 +25,9 @@ _ROWS_PER_FILE = 25_000
 class Size:
     """How much is measured."""
 
-    machines: int = 10_000
+    machines: int = 5_000
     alerts: int = 60_000
-    """As many pages as one minute's quota lets be read, or the quota would be measured."""
-    rendered: int = 500_000
+    rendered: int = 1_000_000
     """Rows in the rendered export, which is served as often as a measurement needs it."""
     null_sink: int = 1_000_000
     memory: tuple[int, ...] = (1_000_000, 5_000_000, 10_000_000)
@@ -92,8 +91,11 @@ def tell(text: str) -> None:
 
 
 def _rendered(folder: Path, size: Size) -> Path:
-    """The tenant of this ``size``, rendered unless an earlier run has done it."""
-    told = results.encode(asdict(size))
+    """The tenant of this ``size``, rendered unless an earlier run has done it today.
+
+    Its records end with the day: a tenant that is older would be another one to the collector.
+    """
+    told = results.encode({"day": f"{datetime.now(UTC):%Y-%m-%d}", **asdict(size)})
     note = folder / "size.json"
     if note.exists() and note.read_text(encoding="utf-8") == told:
         return folder
@@ -110,6 +112,17 @@ def _rendered(folder: Path, size: Size) -> Path:
     )
     note.write_text(told, encoding="utf-8")
     return folder
+
+
+def _described(folder: Path, size: Size) -> dict[str, int]:
+    with (folder / "vulnerabilities.ndjson").open("rb") as lines:
+        cves = sum(1 for _ in lines)
+    return {
+        "machines": size.machines,
+        "alerts": size.alerts,
+        "cves": cves,
+        "vulnerabilities": size.rendered,
+    }
 
 
 def main() -> None:
@@ -131,6 +144,7 @@ def main() -> None:
     size = _QUICK if given.quick else Size()
     file = results.QUICK if given.quick else results.FILE
     data = _rendered(file.parent / ("data-quick" if given.quick else "data"), size)
+    tenant = _described(data, size)
     measuring = sections(data, size, given.runs)
     failed = []
     for section in wanted:
@@ -142,7 +156,7 @@ def main() -> None:
             tell(f"{section} failed: {error!r}")
             continue
         how = {"runs": given.runs, "quick": given.quick, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-        results.put(file, section, found, how)
+        results.put(file, section, found | {"tenant": tenant}, how)
     tell(f"written: {file.relative_to(results.ROOT)}")
     without = results.missing(results.load(file))
     if without:

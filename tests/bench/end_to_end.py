@@ -163,7 +163,8 @@ def _timed(work: Callable[[], None]) -> float:
 
 def _version(url: str) -> str:
     version = httpx.get(url, trust_env=False, timeout=60).json()["version"]
-    return f"{version.get('distribution', 'elasticsearch')} {version['number']}"
+    name = "OpenSearch" if version.get("distribution") == "opensearch" else "Elasticsearch"
+    return f"{name} {version['number']}"
 
 
 def _clear(url: str) -> None:

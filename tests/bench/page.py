@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import plots, results
-from tests.bench.peer_runs import PEERS
+from tests.bench.peer_runs import PEERS, in_order
 from tests.bench.spread import rounded_to
 
 PAGE = results.ROOT / "docs" / "performance.md"
@@ -95,7 +95,7 @@ def aims(found: Results) -> list[tuple[str, dict[str, Any], Aim]]:
         worst = max((one[what] for one in idle), key=lambda one: float(one["median"]))
         rows.append((f"Nothing new, {said}; the worst stream", worst, Aim(at_most=most)))
     ratios = ("rows_per_s_ratio", "cpu_ratio", "memory_ratio")
-    for name, peer in found["peers"].items():
+    for name, peer in in_order(found["peers"]):
         worst = min((peer[what] for what in ratios), key=lambda one: float(one["median"]))
         said = f"Against `{name}`, the worst of rows a second, CPU and memory"
         rows.append((said, worst, Aim(at_least=1)))
@@ -120,6 +120,9 @@ def _beginning(found: Results) -> str:
     if any(how["quick"] for how in found["measured"].values()):
         quick = "\n\n**These figures come from a shortened run and say little.**"
     runs = sorted({how["runs"] for how in found["measured"].values()})
+    said = "what one run gave"
+    if runs != [1]:
+        said = f"the median of {' or '.join(map(str, runs))} runs, behind it the least and the most"
     dates = sorted({how["date"] for how in found["measured"].values()})
     return f"""# What Aquila costs
 
@@ -128,8 +131,7 @@ def _beginning(found: Results) -> str:
 Measured with `make bench` on {dates[-1]}: {machine["cores"]} cores ({machine["processor"]}),
 {machine["memory_gb"]} GB, {machine["system"]}, Python {machine["python"]}, \
 engine {found["end_to_end"]["engine"]}.
-A value is the median of {" or ".join(map(str, runs))} runs, with the least and the most of them \
-behind it where there are several;
+A value is {said};
 all runs are in [performance.json](performance.json). A ratio above 1 means that Aquila is the
 better one.{quick}"""
 
@@ -200,12 +202,11 @@ def _peers(found: Results) -> str:
         "| memory, ratio |",
         "|---|---|---|---|---|---|---|",
     ]
-    for peer in PEERS:
-        if peer.name in found["peers"]:
-            one = found["peers"][peer.name]
-            names = ("rows_per_s", "memory_mb", "rows_per_s_ratio", "cpu_ratio", "memory_ratio")
-            cells = " | ".join(measured(one[name]) for name in names)
-            lines.append(f"| `{peer.name}` | {peer.stream}: {peer.what} | {cells} |")
+    about = {peer.name: f"{peer.stream}: {peer.what}" for peer in PEERS}
+    names = ("rows_per_s", "memory_mb", "rows_per_s_ratio", "cpu_ratio", "memory_ratio")
+    for peer_name, one in in_order(found["peers"]):
+        cells = " | ".join(measured(one[name]) for name in names)
+        lines.append(f"| `{peer_name}` | {about[peer_name]} | {cells} |")
     for name, reason in found["peers_absent"].items():
         lines += ["", f"`{name}` was not there: {reason}."]
     return "\n".join(lines)
@@ -252,7 +253,8 @@ def _idle(found: Results) -> str:
 
 
 def _method(found: Results) -> str:
-    return """## How it is measured
+    tenant = found["tenant"]
+    return f"""## How it is measured
 
 ```sh
 make bench                                   # everything, about half an hour
@@ -261,9 +263,12 @@ make bench ARGS="--quick --runs 1"           # whether it runs at all
 make bench-docs                              # this page, from build/bench/results.json
 ```
 
-- The records come from the simulated tenant (`aquila-mde simulate`) and are rendered before the
-  first measurement. What serves them cuts bytes out of a buffer; it speaks TLS, as the service
-  does.
+- The records come from the simulated tenant (`aquila-mde simulate`): {tenant["machines"]:,} \
+machines, {tenant["alerts"]:,} alerts,
+  {tenant["cves"]:,} CVEs and an export of {tenant["vulnerabilities"]:,} rows, rendered before the \
+first measurement. What
+  serves them cuts bytes out of a buffer; it speaks TLS, as the service does, but has no quotas,
+  and nobody waits for any.
 - Tenant, sink and whoever is measured are processes of their own. What is measured has one core
   for itself, except end to end, where all of them share the machine with the engine.
 - A collector is new for every run and has read the machines before, which is not counted. The

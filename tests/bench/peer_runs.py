@@ -53,6 +53,11 @@ PEERS = (
 )
 
 
+def in_order(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What was ``found`` by name of the peer, in the order of :data:`PEERS`."""
+    return [(peer.name, found[peer.name]) for peer in PEERS if peer.name in found]
+
+
 def available() -> tuple[dict[str, str], dict[str, str]]:
     """The Python that runs each peer that is there, and why the others are not."""
     found: dict[str, str] = {}

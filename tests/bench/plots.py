@@ -8,6 +8,8 @@ from typing import Any
 
 import vl_convert
 
+from tests.bench.peer_runs import in_order
+
 _VERSION = "5.21"
 _OURS, _OTHERS = "#0b64dd", "#98a2b3"
 _LOOK = {
@@ -86,7 +88,7 @@ def _peers(peers: dict[str, Any]) -> dict[str, Any]:
     words = {"rows_per_s_ratio": "rows a second", "cpu_ratio": "CPU", "memory_ratio": "memory"}
     rows: Rows = [
         _point(one[key], name=name, what=what)
-        for name, one in peers.items()
+        for name, one in in_order(peers)
         for key, what in words.items()
     ]
     x = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 20}}

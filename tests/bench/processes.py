@@ -96,10 +96,6 @@ def settings(at: ServerProcess, engine_url: str, state: Path) -> dict[str, Any]:
         },
         "elasticsearch": {"url": engine_url},
         "state": str(state),
-        # Everything that was rendered, however long ago it happened.
-        "streams": {
-            name: {"look_back": "3650d"} for name in ("alert", "machine", "machine_action")
-        },
         "log_level": "warning",
     }
 
