@@ -22,6 +22,10 @@ PYTHON = "AQUILA_BENCH_PEERS_PYTHON"
 """The Python of an environment with mde-client, dlt and elasticsearch-py."""
 
 
+_PATIENCE = 600
+"""Seconds after which a peer that does not end has failed."""
+
+
 class Given(msgspec.Struct):
     """What a peer is told: both sides, and the certificate that it has to trust."""
 
@@ -111,8 +115,8 @@ def compare(
                     theirs = _theirs(data, peer, pythons[peer.name], most=rows, alerts=alerts)
                     if theirs.rows != ours.rows:
                         raise RuntimeError(f"it moved {theirs.rows} rows of {ours.rows}")
-                except (subprocess.CalledProcessError, RuntimeError) as error:
-                    absent[peer.name] = f"it failed: {str(error).partition(': ')[2] or 'see above'}"
+                except (subprocess.SubprocessError, RuntimeError) as error:
+                    absent[peer.name] = f"it failed ({type(error).__name__})"
                     tell(f"peers: from here on without {peer.name}: {error}")
                     del pythons[peer.name], measured[peer.name]
                     continue
@@ -143,7 +147,7 @@ def _theirs(data: Path, peer: Peer, python: str, *, most: int, alerts: int) -> C
         command = ["-m", f"tests.bench.peers.{peer.script}"]
         # Not all of them let their caller say whom to trust.
         around = {"SSL_CERT_FILE": given.ca_file, "NO_PROXY": "*"}
-        cost = run_python(command, given, Cost, python, cores()[0], around)
+        cost = run_python(command, given, Cost, python, cores()[0], around, _PATIENCE)
         # What counts is what has arrived.
         return msgspec.structs.replace(cost, rows=sum(engine.told().documents.values()))
 

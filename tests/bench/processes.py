@@ -112,6 +112,7 @@ def run_python(
     python: str = sys.executable,
     core: int | None = None,
     environment: dict[str, str] | None = None,
+    timeout: float | None = None,
 ) -> Answer:
     """What a Python process answers that is given ``job``; its errors go to standard error."""
     with tempfile.TemporaryDirectory(prefix="aquila-bench-") as folder:
@@ -124,5 +125,6 @@ def run_python(
             env=os.environ | (environment or {}),
             stdout=subprocess.PIPE,
             check=True,
+            timeout=timeout,
         )
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=answer)
