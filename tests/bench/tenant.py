@@ -10,6 +10,7 @@ import asyncio
 import re
 import ssl
 import sys
+import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator
@@ -216,7 +217,13 @@ def _tls(folder: Path) -> ssl.SSLContext:
     return context
 
 
+def _main() -> None:
+    served = PreRendered(Path(sys.argv[1]), *(int(number) for number in sys.argv[2:5]))
+    # A certificate of its own, since several tenants may serve the same folder.
+    with tempfile.TemporaryDirectory(prefix="aquila-bench-") as folder:
+        context = _tls(Path(folder))
+        serve(served, {"ca_file": str(Path(folder) / "ca.pem")}, context)
+
+
 if __name__ == "__main__":
-    where = Path(sys.argv[1])
-    served = PreRendered(where, *(int(number) for number in sys.argv[2:5]))
-    serve(served, {"ca_file": str(where / "ca.pem")}, _tls(where))
+    _main()
