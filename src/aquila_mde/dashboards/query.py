@@ -17,7 +17,8 @@ from aquila_mde.dashboards.spec import Metric, Panel, Split
 Json = dict[str, Any]
 Value = str | float | int | None
 _EXACT_TO = 40_000
-"""Distinct values that are counted exactly; Kibana leaves the engine's own limit of 3,000."""
+"""Distinct values that are counted exactly where a number stands alone. Kibana leaves the engine's
+own limit of 3,000, and so it is below a split: each value takes memory for its own count."""
 _PLAIN = {"unique": "cardinality", "average": "avg", "sum": "sum", "min": "min", "max": "max"}
 _CALENDAR = ("w", "M", "y")
 
@@ -49,7 +50,10 @@ def conditions(stream: str, text: str | None, last: str) -> list[Json]:
 def search(panel: Panel, last: str, only: tuple[Json, ...] = ()) -> Json:
     """The body of the search for ``panel``, of records that also match ``only``."""
     within = conditions(str(panel.stream), panel.filter, last)
-    aggregations = _metrics(panel.metrics)
+    aggregations = {f"m{number}": _metric(one) for number, one in enumerate(panel.metrics)}
+    if not panel.splits() and panel.metrics[0].function == "unique":
+        alone = aggregations["m0"].get("aggs", {}).get("v", aggregations["m0"])
+        alone["cardinality"]["precision_threshold"] = _EXACT_TO
     for split in reversed(panel.splits()):
         order = panel.metrics[split.by]
         # Values are chosen by a number, which has to be there where they are chosen.
@@ -66,10 +70,6 @@ def search(panel: Panel, last: str, only: tuple[Json, ...] = ()) -> Json:
 def rows(panel: Panel, answer: Json) -> list[Row]:
     """The rows of an answer, in the order of the engine."""
     return list(_rows(panel, answer.get("aggregations") or {}, ()))
-
-
-def _metrics(metrics: tuple[Metric, ...]) -> Json:
-    return {f"m{number}": _metric(metric) for number, metric in enumerate(metrics)}
 
 
 def _metric(metric: Metric) -> Json:
@@ -107,7 +107,7 @@ def _function(metric: Metric) -> Json:
             asked = {"size": 1, "sort": newest, "_source": False, "docvalue_fields": [field]}
             return {"top_hits": asked}
         case "unique":
-            return {"cardinality": {"field": field, "precision_threshold": _EXACT_TO}}
+            return {"cardinality": {"field": field}}
         case function:
             return {_PLAIN[function]: source}
 

@@ -40,6 +40,13 @@ def test_records_of_the_stream_in_the_time_are_asked_for(panels: dict[str, Panel
     }
 
 
+def test_below_a_split_nothing_is_counted_more_exactly_than_the_engine_does_by_itself(
+    panels: dict[str, Panel],
+) -> None:
+    # Each value would take memory for its own count, more than an engine has.
+    assert aggregations(panels["Ring"])["s"]["aggs"]["m0"] == {"cardinality": {"field": "host.id"}}
+
+
 def test_series_are_chosen_before_time_is_cut_up(panels: dict[str, Panel]) -> None:
     outer = aggregations(panels["Bars"])["s"]
     assert outer["terms"] == {"field": "mde.alert.severity", "size": 3, "order": {"m0": "desc"}}
