@@ -20,6 +20,7 @@ from aquila_mde.defender.credential import Credential
 from aquila_mde.defender.errors import DefenderUnavailableError, SignInError
 from aquila_mde.defender.sign_in_codes import refusal
 from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
+from aquila_mde.errors import ConfigurationError
 
 __all__ = ["Credential", "Token", "TokenSource"]
 
@@ -53,7 +54,7 @@ class TokenSource:
         self._cloud = cloud
         self._client_credential = credential.for_msal()
         self._host = host_of(cloud.sign_in)
-        self._transport = _Transport(ca_file)
+        self._transport = Transport(ca_file)
         self._application: Any = None
         self._http_cache: dict[str, Any] = {}
         self._lock = asyncio.Lock()
@@ -97,6 +98,7 @@ class TokenSource:
         # again is decided here, so it must really ask.
         self._http_cache.clear()
         asked = time.monotonic()
+        self._read_credential()
         try:
             if self._application is None:
                 self._application = msal.ConfidentialClientApplication(
@@ -129,6 +131,18 @@ class TokenSource:
             roles=_roles(result["access_token"]),
         )
 
+    def _read_credential(self) -> None:
+        """Take what now lies where the credential is kept; it may have been rotated meanwhile."""
+        credential = self._credential.renewed()
+        try:
+            held = credential.for_msal()
+        except ConfigurationError as error:
+            _log.warning("The credential cannot be read any more", reason=error.message)
+            return
+        if held != self._client_credential:
+            self._credential, self._client_credential = credential, held
+            self._application = None
+
     def _failed(self, result: object, error: Exception | None) -> Exception:
         answer = self._transport.answer
         if answer is None:
@@ -142,7 +156,7 @@ class TokenSource:
         return refusal(result, answer, self._credential, self._host)
 
 
-class _Transport:
+class Transport:
     """What msal uses for HTTP; keeps the last answer, which msal's errors do not hold.
 
     A token is asked for once an hour, so no connection is kept open.
