@@ -16,6 +16,9 @@ from aquila_mde.simulator.endpoints import Endpoint, Source
 from aquila_mde.simulator.export_files import VulnerabilityExport
 from aquila_mde.simulator.faults import Fault, FaultPlan, FaultPlayer
 from aquila_mde.simulator.frontend import LoggedRequest, RequestLog
+from aquila_mde.simulator.graph_control import GraphControl
+from aquila_mde.simulator.graph_directory import Directory
+from aquila_mde.simulator.graph_operators import Operators
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.records_action import next_step
 from aquila_mde.simulator.seeds import guid_of, hex_of, random_of
@@ -27,7 +30,7 @@ from aquila_mde.streams.stream import Stream
 Values = Mapping[str, Any]
 
 
-class Control:
+class Control(GraphControl):
     """What a test, or somebody who rehearses, may do to the tenant.
 
     Records are told by the name of their stream and their id. Every method may be called from any
@@ -44,7 +47,10 @@ class Control:
         api: Api,
         faults: FaultPlayer,
         requests: RequestLog,
+        directory: Directory,
+        operators: Operators,
     ) -> None:
+        super().__init__(directory, operators)
         self._tenant = tenant
         self._sign_in = sign_in
         self._quotas = quotas
