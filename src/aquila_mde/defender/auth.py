@@ -93,12 +93,21 @@ class TokenSource:
             self._current = None
 
     def _sign_in(self) -> Token:
+        self._read_credential()
+        try:
+            return self._ask_for_token()
+        except SignInError:
+            # A rotation may have come in between reading the credential and using it.
+            if not self._read_credential():
+                raise
+            return self._ask_for_token()
+
+    def _ask_for_token(self) -> Token:
         self._transport.answer = None
         # msal remembers failed answers for a minute and tokens for their life; whether to ask
         # again is decided here, so it must really ask.
         self._http_cache.clear()
         asked = time.monotonic()
-        self._read_credential()
         try:
             if self._application is None:
                 self._application = msal.ConfidentialClientApplication(
@@ -131,17 +140,19 @@ class TokenSource:
             roles=_roles(result["access_token"]),
         )
 
-    def _read_credential(self) -> None:
-        """Take what now lies where the credential is kept; it may have been rotated meanwhile."""
+    def _read_credential(self) -> bool:
+        """Take what now lies where the credential is kept. Whether it is another than before."""
         credential = self._credential.renewed()
         try:
             held = credential.for_msal()
         except ConfigurationError as error:
             _log.warning("The credential cannot be read any more", reason=error.message)
-            return
-        if held != self._client_credential:
-            self._credential, self._client_credential = credential, held
-            self._application = None
+            return False
+        if held == self._client_credential:
+            return False
+        self._credential, self._client_credential = credential, held
+        self._application = None
+        return True
 
     def _failed(self, result: object, error: Exception | None) -> Exception:
         answer = self._transport.answer
