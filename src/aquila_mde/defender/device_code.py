@@ -83,6 +83,7 @@ class _Flight:
         self._authority = f"{cloud.sign_in}/{tenant}"
         self._transport = Transport(ca_file)
         self._application: Any = None
+        self._http_cache: dict[str, Any] = {}
 
     def begin(self, scopes: list[str]) -> dict[str, Any]:
         flow = self._ask(lambda: self._start(scopes))
@@ -118,23 +119,25 @@ class _Flight:
             # As for the application itself: the host may be one's own choice.
             instance_discovery=False,
             http_client=self._transport,
+            http_cache=self._http_cache,
         )
         return self._application.initiate_device_flow(scopes)
 
     def _ask(self, call: Callable[[], Any]) -> dict[str, Any]:
         self._transport.answer = None
+        # msal remembers failed answers for a minute, and hands them out again.
+        self._http_cache.clear()
         try:
             answer = call()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            last = self._transport.answer
-            if last is not None:
-                raise DefenderUnavailableError(
-                    f"{self._host} cannot sign in anybody at the moment (HTTP {last.status_code})"
-                ) from None
-            raise unreachable(error, self._host) from None
         # msal raises whatever reading an unexpected answer leads to, as different types.
         except Exception as error:
             last = self._transport.answer
+            if last is not None and last.status_code >= 500:
+                raise DefenderUnavailableError(
+                    f"{self._host} cannot sign in anybody at the moment (HTTP {last.status_code})"
+                ) from None
+            if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+                raise unreachable(error, self._host) from None
             if last is not None and last.status_code == 400:
                 raise self._refused(_body(last)) from None
             raise DefenderUnavailableError(

@@ -39,7 +39,6 @@ def write_secret(entry: str, secret: SecretStr | None) -> None:
 def _ask(method: str, *arguments: str) -> Any:
     try:
         import keyring  # noqa: PLC0415 - an optional package
-        import keyring.errors  # noqa: PLC0415
     except ModuleNotFoundError:
         raise KeyringError(
             "The secret lies in the keyring, and the package 'keyring' is not installed.",
@@ -47,7 +46,8 @@ def _ask(method: str, *arguments: str) -> Any:
         ) from None
     try:
         return getattr(keyring, method)(SERVICE, *arguments)
-    except keyring.errors.KeyringError as error:
+    # Each kind of keyring raises what its own library does.
+    except Exception as error:
         raise KeyringError(
             f"The keyring of this system cannot be used: {type(error).__name__}",
             hint="It needs a running and unlocked key store of the user, which a server often "

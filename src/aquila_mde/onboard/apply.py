@@ -80,7 +80,6 @@ async def consent(graph: Graph, plan: Plan, principal_id: str) -> bool:
         role_id = defender.role_ids[name]
 
         async def act(role_id: str = role_id) -> None:
-            # An answer that was lost may have been a success.
             if role_id in await granted_roles(graph, principal_id, defender):
                 return
             body = {

@@ -7,7 +7,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
-from aquila_mde.defender.errors import BadRequestError, NotFoundError
+from aquila_mde.defender.errors import (
+    BadRequestError,
+    DefenderUnavailableError,
+    NotFoundError,
+)
 
 _Found = TypeVar("_Found")
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
@@ -28,11 +32,14 @@ async def tries(seconds: float) -> AsyncIterator[bool]:
 async def patiently(
     call: Callable[[], Awaitable[_Found]], *, seconds: float = _VISIBLE_WITHIN
 ) -> _Found:
-    """What ``call`` returns; it is repeated while Graph does not see yet what was just made."""
+    """What ``call`` returns; it is repeated while Graph does not see yet what was just made.
+
+    It must look before it makes anything, since an answer that was lost may have been a success.
+    """
     async for last in tries(seconds):
         try:
             return await call()
-        except (NotFoundError, BadRequestError):
+        except (NotFoundError, BadRequestError, DefenderUnavailableError):
             if last:
                 raise
     raise AssertionError("the last try returns or raises")  # pragma: no cover

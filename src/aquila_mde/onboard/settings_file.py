@@ -71,12 +71,15 @@ def _edit(
     ending = text if not text or text.endswith("\n") else f"{text}\n"
     if not isinstance(root, yaml.MappingNode):
         return ending + _dump({_SECTION: expected[_SECTION]})
+    if root.flow_style:
+        return _dump(expected)
     found = next(((k, v) for k, v in root.value if k.value == _SECTION), None)
     if found is None:
         return ending + _dump({_SECTION: expected[_SECTION]})
     key, tenant = found
-    if not isinstance(tenant, yaml.MappingNode) or tenant.flow_style or not tenant.value:
-        start, end = key.start_mark.index, tenant.end_mark.index
+    as_block = isinstance(tenant, yaml.MappingNode) and not tenant.flow_style
+    if not as_block or not expected[_SECTION]:
+        start, end = key.start_mark.index, _end(text, tenant)
         return text[:start] + _dump({_SECTION: expected[_SECTION]}).rstrip("\n") + text[end:]
     return _edit_block(ending, tenant, changes)
 
@@ -87,7 +90,7 @@ def _edit_block(text: str, tenant: yaml.MappingNode, changes: Mapping[str, str |
     new = {key: value for key, value in changes.items() if value is not None and key not in held}
     # From the end to the beginning, so that the places before stay where they are.
     edits: list[tuple[int, int, str]] = []
-    last = _line_end(text, _end(tenant.value[-1][1]))
+    last = _line_end(text, _end(text, tenant.value[-1][1]))
     edits.append((last, last, "".join(indent + _dump({k: v}) for k, v in new.items())))
     for name, (key, value) in held.items():
         if name not in changes:
@@ -95,9 +98,9 @@ def _edit_block(text: str, tenant: yaml.MappingNode, changes: Mapping[str, str |
         wanted = changes[name]
         if wanted is None:
             start = text.rfind("\n", 0, key.start_mark.index) + 1
-            edits.append((start, _line_end(text, _end(value)), ""))
+            edits.append((start, _line_end(text, _end(text, value)), ""))
         else:
-            start, end = value.start_mark.index, _end(value)
+            start, end = value.start_mark.index, _end(text, value)
             scalar = _dump({"x": wanted}).removeprefix("x: ").rstrip("\n")
             gap = "" if text[start - 1 : start] in (" ", "\n") else " "
             edits.append((start, end, gap + scalar))
@@ -106,18 +109,17 @@ def _edit_block(text: str, tenant: yaml.MappingNode, changes: Mapping[str, str |
     return text
 
 
-def _end(node: yaml.Node) -> int:
-    """Where a value ends; a nested block ends where its last scalar does."""
+def _end(text: str, node: yaml.Node) -> int:
+    """Where a value ends; a nested block ends where its last scalar does, before its newline."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
-        return _end(node.value[-1][1])
+        return _end(text, node.value[-1][1])
     if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
-        return _end(node.value[-1])
-    return int(node.end_mark.index)
+        return _end(text, node.value[-1])
+    start = int(node.start_mark.index)
+    return start + len(text[start : node.end_mark.index].rstrip())
 
 
 def _line_end(text: str, index: int) -> int:
-    if index and text[index - 1] == "\n":
-        return index
     found = text.find("\n", index)
     return len(text) if found < 0 else found + 1
 

@@ -88,6 +88,8 @@ class Directory:
         names = sorted({*permissions, *_OTHER_ROLES})
         self.role_ids = {name: guid_of(rng) for name in names}
         self.licensed = licensed
+        self.ever: list[str] = []
+        """Every secret that was ever added."""
         if registered:
             entry = self._entry("aquila", sign_in.application, 0.0)
             entry.access = self._access(sign_in.application.roles)
@@ -204,6 +206,7 @@ class Directory:
         """Add a secret, whose text is told this once."""
         entry, wanted = self._by_object(object_id), body.get("passwordCredential") or {}
         secret = f"{hex_of(self._rng, 3)}8Q~{hex_of(self._rng, 34)}"
+        self.ever.append(secret)
         end = wanted.get("endDateTime")
         now = self._clock.now()
         own = entry.application
