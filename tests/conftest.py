@@ -1,1 +1,6 @@
-pytest_plugins = ["tests.plugins.engine", "tests.plugins.parts", "tests.plugins.simulator"]
+pytest_plugins = [
+    "tests.plugins.engine",
+    "tests.plugins.parts",
+    "tests.plugins.simulator",
+    "tests.plugins.tally",
+]

@@ -15,6 +15,7 @@ layer that reports text received from outside passes it through :func:`without_s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -109,3 +110,20 @@ def without_secrets(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what led to it, by whichever way the libraries keep it."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__context__, cause.__cause__, getattr(cause, "os_error", None)]
+        # A failed connection may hold several: one for each address, or one for each attempt.
+        for several in ("exceptions", "errors"):
+            found = getattr(cause, several, ())
+            waiting += found if isinstance(found, list | tuple) else ()

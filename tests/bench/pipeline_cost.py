@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import yaml
-from tests.bench.pipeline_documents import Document, sent_documents
 
 from aquila_mde.build import load_mappings
 from aquila_mde.build.per_field import per_field_pipeline
@@ -28,6 +27,7 @@ from aquila_mde.elastic.plan import plan_install
 from aquila_mde.engine import EmbeddedEngine
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
+from tests.bench.pipeline_documents import Document, sent_documents
 
 OUTPUT = Path("build/bench/pipeline.json")
 TREE = PackageTree.default()

@@ -66,8 +66,8 @@ class Checkpoints:
             since, read_at = going_on
             await self._write(spec.delta.time_field, since, read_at=format_ticks(read_at))
 
-    async def restore(self, field: str | None) -> bool:
-        """Rebuild a store that is new from what the engine holds; whether that was possible.
+    async def restore(self, field: str | None) -> None:
+        """Rebuild a store that is new from what the engine holds, if that is possible.
 
         Afterwards the cursor stands at the newest checkpoint, and what later passes read again is
         known: the ids of the overlap, and the records that may still change. The pass that follows
@@ -79,16 +79,16 @@ class Checkpoints:
         """
         stream, store, spec = self._stream, self._store, self._stream.collect
         if spec.cursor is None or field is None or spec.identity.by_content or not store.is_new():
-            return False
+            return
         time = indexed_field(stream, field)
         newest = await self._newest(field)
         if time is None or newest is None:
-            return False
+            return
         cursor, _ = newest
         documents = self._documents(time)
         if not await documents.any_before(cursor):
             # Somebody deleted them to have them collected again.
-            return False
+            return
         reached = dataclasses.replace(store.read(), cursor=cursor, cursor_field=field)
         since = forget_before(spec, reached)
         ids = 0
@@ -100,7 +100,6 @@ class Checkpoints:
         # Last, so that a rebuilding that was cut off is done again.
         store.restore(cursor)
         self._tell(cursor, ids=ids)
-        return True
 
     async def restore_changes(self) -> None:
         """Let the changes of a store that is new go on where the newest checkpoint says.

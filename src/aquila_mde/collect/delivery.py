@@ -34,7 +34,7 @@ class Delivery:
     the batches behind it are given up unsettled.
     """
 
-    def __init__(self, sink: Sink, index: str, *, max_bytes: int = 32 << 20) -> None:
+    def __init__(self, sink: Sink, index: str, *, max_bytes: int = 16 << 20) -> None:
         self._sink = sink
         self._index = index
         self._max_bytes = max_bytes
@@ -57,7 +57,7 @@ class Delivery:
 
     async def submit(self, items: list[Item], done: Done) -> None:
         """Hand over a batch; waits while too much is under way."""
-        size = sum(len(item.source) for item in items)
+        size = sum([len(item.source) for item in items])
         while self._waiting and (
             self._bytes + size > self._max_bytes or self._waiting[0][0].done()
         ):

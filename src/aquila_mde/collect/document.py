@@ -6,16 +6,14 @@ It has the shape that an Elastic Agent sends, so one ingest pipeline serves both
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from aquila_mde.streams.stream import Stream
 
-_NOTHING: Mapping[str, bytes] = MappingProxyType({})
+_encode = msgspec.json.Encoder().encode
 
 
 class DocumentWriter:
@@ -28,26 +26,30 @@ class DocumentWriter:
         self._namespace = namespace
         self._join: dict[str, Any] = {"tenant": tenant}
         self._observed = observed
-        self._head = self._encode_head()
+        self._templates: dict[tuple[str, ...], list[bytes]] = {}
 
     def join(self, name: str, value: dict[str, Any]) -> None:
         """Give every further document ``mde.join.<name>``."""
         self._join[name] = value
-        self._head = self._encode_head()
+        self._templates.clear()
 
-    def write(self, record: bytes, joined: Mapping[str, bytes] = _NOTHING) -> bytes:
+    def write(
+        self, record: bytes, names: tuple[str, ...] = (), joined: tuple[bytes, ...] = ()
+    ) -> bytes:
         """The document of ``record``, as one line of JSON without its line break.
 
-        ``joined`` are further members of ``mde.join``, each of them JSON.
+        ``joined`` are further members of ``mde.join`` called ``names``, each of them JSON.
         """
-        text = msgspec.json.encode(record.decode("utf-8", errors="replace"))
-        if not joined:
-            return b'%b}},"message":%b}' % (self._head, text)
-        parts = b"".join(b',"%b":%b' % (name.encode(), value) for name, value in joined.items())
-        return b'%b%b}},"message":%b}' % (self._head, parts, text)
+        try:
+            text = record.decode()
+        except UnicodeDecodeError:
+            text = record.decode(errors="replace")
+        pieces = (self._templates.get(names) or self._template(names)).copy()
+        pieces[1::2] = (*joined, _encode(text))
+        return b"".join(pieces)
 
-    def _encode_head(self) -> bytes:
-        """Everything up to the end of ``mde.join``, which is left open."""
+    def _template(self, names: tuple[str, ...]) -> list[bytes]:
+        """A document in pieces; every second one is left out: the joins ``names`` and the text."""
         head = {
             "@timestamp": iso_milliseconds(self._observed),
             "data_stream": {
@@ -57,7 +59,15 @@ class DocumentWriter:
             },
             "mde": {"join": self._join},
         }
-        return msgspec.json.encode(head)[:-3]
+        # All but the three last brackets: mde.join is left open.
+        pieces = [_encode(head)[:-3]]
+        for name in names:
+            pieces[-1] += b',"%b":' % name.encode()
+            pieces += (b"", b"")
+        pieces[-1] += b'}},"message":'
+        pieces += (b"", b"}")
+        self._templates[names] = pieces
+        return pieces
 
 
 def with_join(document: bytes, name: str, value: bytes) -> bytes:

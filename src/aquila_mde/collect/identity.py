@@ -7,20 +7,28 @@ every engine. Times enter as received, with all seven digits.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from aquila_mde.collect.properties import (
+    PropertyReader,
+    canonical,
+    digest_of,
+    top_of,
+    whole,
+)
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
-from aquila_mde.streams.casing import camel_case, spellings
+from aquila_mde.streams.casing import camel_case
 from aquila_mde.streams.collect_spec import CollectSpec, Part
 
 _SCHEME = "1"
+ID_BYTES = 16
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +40,7 @@ class PassContext:
     """When the export that is being read was made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One version of one record."""
 
     document_id: str
@@ -48,8 +55,7 @@ class Version:
     """The value that says whether the record may still change, or empty."""
 
 
-PartReader = Callable[[dict[str, Any], Any, PassContext, Mapping[str, bytes]], str]
-_NO_JOINS: Mapping[str, bytes] = MappingProxyType({})
+PartReader = Callable[[dict[str, Any], Any, PassContext, Sequence[bytes]], str]
 
 
 class IdentityReader:
@@ -60,109 +66,91 @@ class IdentityReader:
     """
 
     def __init__(self, spec: CollectSpec, tenant_id: str, *, time_field: str | None) -> None:
-        self._spec = spec
-        self._prefix = f"{_SCHEME}\0{tenant_id}".encode()
+        identity, joins = spec.identity, list(spec.joins)
+        self._prefix = id_prefix(tenant_id)
+        self._nothing_joined = (b"",) * len(joins)
+        self._entity = identity.entity
         self._time_field = time_field
         otherwise = spec.cursor.otherwise if spec.cursor else None
         self._status_field = otherwise.open.field if otherwise else None
-        self._renew = spec.identity.renew
-        self._whole = spec.identity.by_content
-        self._parts = [_reader(part) for part in spec.identity.parts]
+        self._renewed_by = identity.renew.day_of if identity.renew else None
         self._content = next(
-            (
-                part.content_except
-                for part in spec.identity.parts
-                if part.content_except is not None
-            ),
+            (part.content_except for part in identity.parts if part.content_except is not None),
             None,
         )
-        self._names = {spelling: name for name in self._needed() for spelling in spellings(name)}
-        self._decoder = msgspec.json.Decoder(
-            type=msgspec.defstruct(
-                "Identified",
-                [
-                    (f"p{number}", Any, msgspec.field(default=None, name=spelling))
-                    for number, spelling in enumerate(self._names)
-                ],
-            )
+        self._parts = [part_reader(part, joins) for part in identity.parts]
+        self._named_otherwise = [part.candidates for part in identity.parts if part.otherwise]
+        names = (
+            self._entity,
+            *part_properties(identity.parts),
+            *(join.key for join in spec.joins.values()),
+            *(name for name in (self._time_field, self._status_field) if name),
         )
-        self._fields = [(f"p{number}", name) for number, name in enumerate(self._names.values())]
-        self._any = msgspec.json.Decoder()
+        self._decode = whole if identity.by_content else PropertyReader(dict.fromkeys(names))
 
     def read(self, record: msgspec.Raw | bytes, context: PassContext) -> Version:
         """The version of ``record``, joined with nothing: :meth:`values` and :meth:`version`."""
-        return self.version(record, self.values(record), context, _NO_JOINS)
+        return self.version(record, self.values(record), context, self._nothing_joined)
 
     def values(self, record: msgspec.Raw | bytes) -> dict[str, Any]:
         """The properties of ``record`` that its version is told by and it is joined by.
 
         Raises ``msgspec.DecodeError`` when it is no JSON object.
         """
-        return self._values(record)
+        values = self._decode(record)
+        for names in self._named_otherwise:
+            for name in names:
+                if values.get(name):
+                    break
+            else:
+                return whole(record) | values
+        return values
 
     def version(
         self,
         record: msgspec.Raw | bytes,
         values: dict[str, Any],
         context: PassContext,
-        joined: Mapping[str, bytes],
+        joined: Sequence[bytes],
     ) -> Version:
         """The version that ``record`` with these ``values`` is.
 
-        ``joined`` are the digests of what its joins found, by name.
+        ``joined`` are the digests of what its joins found, in their order; empty for nothing.
         """
         content = None
         if self._content is not None:
             content = content_digest(values, self._content)
-        digest = hashlib.blake2b(self._prefix, digest_size=16)
-        for part in self._parts:
-            digest.update(b"\0")
-            digest.update(part(values, content, context, joined).encode())
-        entity = _text(values.get(self._spec.identity.entity))
+        parts = [part(values, content, context, joined) for part in self._parts]
+        renewal = ""
+        if self._renewed_by:
+            # A pass that is gone on with on another day would take the new day's for the old one.
+            renewal = _text(values.get(self._renewed_by))[:10]
+            parts.append(renewal)
+        digest = hashlib.blake2b("\0".join((self._prefix, *parts)).encode(), digest_size=ID_BYTES)
+        entity = _text(values.get(self._entity))
         if not entity:
             # Without a name of its own the record is told by everything it says.
-            digest.update(bytes(record))
+            digest.update(record)
             entity = digest.hexdigest()
         return Version(
-            document_id=base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode(),
-            entity=entity,
-            time=_ticks(values.get(self._time_field)) if self._time_field else None,
-            content=content,
-            renewal=_text(values.get(self._renew.day_of))[:10] if self._renew else "",
-            status=_text(values.get(self._status_field)) if self._status_field else "",
+            written_ids([digest.digest()])[0],
+            entity,
+            _ticks(values.get(self._time_field)) if self._time_field else None,
+            content,
+            renewal,
+            _text(values.get(self._status_field)) if self._status_field else "",
         )
 
-    def _values(self, record: msgspec.Raw | bytes) -> dict[str, Any]:
-        if self._whole:
-            decoded = self._any.decode(record)
-            if not isinstance(decoded, dict):
-                raise msgspec.DecodeError("the record is not a JSON object")
-            values: dict[str, Any] = {}
-            for name, value in decoded.items():
-                if value is not None:
-                    values.setdefault(camel_case(name), value)
-            return values
-        struct = self._decoder.decode(record)
-        values = {}
-        for attribute, name in self._fields:
-            value = getattr(struct, attribute)
-            if value is not None:
-                values.setdefault(name, value)
-        return values
 
-    def _needed(self) -> Iterable[str]:
-        names = {self._spec.identity.entity: None}
-        for part in self._spec.identity.parts:
-            for name in (*part.candidates, *part.otherwise):
-                names[name] = None
-            for path in part.digest_of or ():
-                names[path.split(".")[0].removesuffix("[]")] = None
-        for join in self._spec.joins.values():
-            names[join.key] = None
-        for extra in (self._time_field, self._status_field):
-            if extra:
-                names[extra] = None
-        return names
+def id_prefix(tenant_id: str) -> str:
+    """What the text begins with that an id of this tenant is a digest of."""
+    return f"{_SCHEME}\0{tenant_id}"
+
+
+def written_ids(digests: Iterable[bytes]) -> list[str]:
+    """Digests as the ids that they are written as."""
+    lines = b"".join(map(binascii.b2a_base64, digests))
+    return lines.translate(_URL_SAFE, b"=").decode().split("\n")[:-1]
 
 
 def content_digest(values: dict[str, Any], except_paths: Iterable[str]) -> bytes:
@@ -170,14 +158,22 @@ def content_digest(values: dict[str, Any], except_paths: Iterable[str]) -> bytes
     kept = values
     for path in except_paths:
         kept = _without(kept, path.split("."))
-    encoded = msgspec.json.encode(_canonical(kept), order="sorted")
+    encoded = msgspec.json.encode(canonical(kept), order="sorted")
     return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
-def _reader(part: Part) -> PartReader:
+def part_properties(parts: Iterable[Part]) -> Iterator[str]:
+    """What ``parts`` read of a record, but for what stands in when something is missing."""
+    for part in parts:
+        yield from part.candidates
+        yield from map(top_of, part.digest_of or ())
+
+
+def part_reader(part: Part, joins: list[str]) -> PartReader:
+    """What reads ``part`` of a record; ``joins`` are the names of the joins, in order."""
     if part.digest_of is not None:
-        paths = [path.split(".") for path in part.digest_of]
-        return lambda values, _content, _context, _joined: _digest(values, paths)
+        paths = part.digest_of
+        return lambda values, _content, _context, _joined: digest_of(values, paths)
     if part.content_except is not None:
         return lambda _values, content, _context, _joined: content.hex()
     if part.start_of is not None:
@@ -186,42 +182,20 @@ def _reader(part: Part) -> PartReader:
         length = ticks_of(part.bucket_of_export)
         return lambda _values, _content, context, _joined: str((context.generated or 0) // length)
     if part.digest_of_join is not None:
-        join = part.digest_of_join
-        return lambda _values, _content, _context, joined: joined.get(join, b"").hex()
+        place = joins.index(part.digest_of_join)
+        return lambda _values, _content, _context, joined: joined[place].hex()
     names, otherwise = part.candidates, part.otherwise
 
     def named(
-        values: dict[str, Any], _content: Any, _context: PassContext, _joined: Mapping[str, bytes]
+        values: dict[str, Any], _content: Any, _context: PassContext, _joined: Sequence[bytes]
     ) -> str:
         for name in names:
             value = values.get(name)
             if value is not None and value != "":
                 return _text(value)
-        return "\x01".join(_text(values.get(name)) for name in otherwise)
+        return "\x01".join([_text(values.get(name)) for name in otherwise])
 
     return named
-
-
-def _digest(values: dict[str, Any], paths: list[list[str]]) -> str:
-    found = [_follow(values, path) for path in paths]
-    # The order of a list of paths on disk says nothing; that of the commands of an action does.
-    found = [
-        value if any(step.endswith("[]") for step in path) else _canonical(value)
-        for value, path in zip(found, paths, strict=True)
-    ]
-    encoded = msgspec.json.encode(found, order="sorted")
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
-
-
-def _follow(value: Any, path: list[str]) -> Any:
-    for position, step in enumerate(path):
-        if not isinstance(value, dict):
-            return None
-        name = step.removesuffix("[]")
-        value = next((value[key] for key in spellings(name) if key in value), None)
-        if step.endswith("[]") and isinstance(value, list):
-            return [_follow(item, path[position + 1 :]) for item in value]
-    return value
 
 
 def _without(value: Any, path: list[str]) -> Any:
@@ -242,22 +216,12 @@ def _without(value: Any, path: list[str]) -> Any:
     }
 
 
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        items = [_canonical(item) for item in value if item is not None]
-        unique = {msgspec.json.encode(item, order="sorted"): item for item in items}
-        return [unique[key] for key in sorted(unique)]
-    return value
-
-
 def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    return msgspec.json.encode(_canonical(value), order="sorted").decode()
+    return msgspec.json.encode(canonical(value), order="sorted").decode()
 
 
 def _ticks(value: Any) -> Ticks | None:

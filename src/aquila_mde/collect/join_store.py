@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 from aquila_mde.collect.state import StreamStore, Waiting
 from aquila_mde.defender.times import Ticks
@@ -15,12 +16,15 @@ _PER_ENTRY = 300
 """What an entry of the cache costs beside its bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Partner:
+class Partner(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What is put beside a record: JSON, and the digest of what makes a new version of it."""
 
     value: bytes
     digest: bytes
+
+
+NOBODY = Partner(b"", b"")
+"""Stands for a partner that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,43 +36,50 @@ class JoinCursor:
 
 
 class JoinStore:
-    """The partners of one join of one stream, with the most used ones in memory."""
+    """The partners of one join of one stream, with those used lately in memory.
+
+    They are in two halves. What is used comes into the younger one; when that is full it becomes
+    the older one, and what was the older one until then is forgotten.
+    """
 
     def __init__(self, store: StreamStore, name: str) -> None:
         self._store = store
         self._name = name
-        self._cache: OrderedDict[str, Partner | None] = OrderedDict()
-        self._cached = 0
+        self._younger: dict[str, Partner] = {}
+        self._older: dict[str, Partner] = {}
+        self._bytes = 0
+        """What the younger half takes."""
 
     def find(self, keys: Iterable[str]) -> dict[str, Partner]:
         """The partners that are known of ``keys``."""
-        found: dict[str, Partner] = {}
-        unknown: list[str] = []
-        for key in dict.fromkeys(keys):
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                partner = self._cache[key]
-                if partner is not None:
-                    found[key] = partner
-            else:
-                unknown.append(key)
-        found |= self._look_up(unknown)
-        for key in unknown:
-            self._remember(key, found.get(key))
-        return found
+        wanted = list(keys)
+        found = zip(wanted, self.find_each(wanted), strict=True)
+        return {key: partner for key, partner in found if partner is not NOBODY}
+
+    def find_each(self, keys: list[str]) -> list[Partner]:
+        """The partner of each of ``keys``, in their order; :data:`NOBODY` where none is known."""
+        found = list(map(self._younger.get, keys))
+        if None not in found:
+            return found  # type: ignore[return-value]  # there is no None in it
+        pairs = list(zip(keys, found, strict=True))
+        loaded = self._load({key for key, partner in pairs if partner is None})
+        return [loaded[key] if partner is None else partner for key, partner in pairs]
 
     def put(self, partners: dict[str, Partner]) -> None:
         """Keep ``partners``; one that says nothing new is not written."""
         with self._store.change() as database:
-            database.executemany(
+            changed = database.executemany(
                 "INSERT INTO joined (scope, name, key, value, digest) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET value = excluded.value, digest = excluded.digest "
                 "WHERE value <> excluded.value",
                 [(*self._place, key, each.value, each.digest) for key, each in partners.items()],
-            )
+            ).rowcount
+        if changed > 0:
+            self._store.looked.discard(self._place)
         for key in partners:
-            if key in self._cache:
-                self._cached -= _size(self._cache.pop(key))
+            self._older.pop(key, None)
+            if key in self._younger:
+                self._bytes -= _size(self._younger.pop(key))
 
     def cursor(self) -> JoinCursor | None:
         """How far the collection was read; ``None`` when it never was."""
@@ -88,12 +99,20 @@ class JoinStore:
 
     def arrived(self, limit: int) -> list[Waiting]:
         """Up to ``limit`` waiting documents whose partner is known now."""
+        if self._place in self._store.looked:
+            return []
+        # The keys first: their index holds no documents, and many wait for the same one.
         rows = self._store.database.execute(
-            "SELECT w.name, w.key, w.id, w.document FROM waiting w JOIN joined j "
-            "ON j.scope = w.scope AND j.name = w.name AND j.key = w.key "
-            "WHERE w.scope = ? AND w.name = ? LIMIT ?",
+            "WITH known AS (SELECT key FROM ("
+            "SELECT DISTINCT key FROM waiting INDEXED BY waiting_key WHERE scope = ?1 AND name = ?2"
+            ") AS w WHERE EXISTS ("
+            "SELECT 1 FROM joined WHERE scope = ?1 AND name = ?2 AND key = w.key)) "
+            "SELECT name, key, id, document FROM waiting "
+            "WHERE scope = ?1 AND name = ?2 AND key IN known LIMIT ?3",
             (*self._place, limit),
-        )
+        ).fetchall()
+        if not rows:
+            self._store.looked.add(self._place)
         return [Waiting(*row) for row in rows]
 
     def count_waiting(self) -> int:
@@ -123,23 +142,25 @@ class JoinStore:
     def _place(self) -> tuple[int, str]:
         return self._store.scope, self._name
 
-    def _look_up(self, keys: list[str]) -> dict[str, Partner]:
-        found: dict[str, Partner] = {}
-        for start in range(0, len(keys), _LOOK_UP):
-            part = keys[start : start + _LOOK_UP]
+    def _load(self, keys: set[str]) -> dict[str, Partner]:
+        """The partners of ``keys``, from the older half or from disk; they are younger then."""
+        found = {key: self._older[key] for key in keys if key in self._older}
+        unknown = [key for key in keys if key and key not in found]
+        for start in range(0, len(unknown), _LOOK_UP):
+            part = unknown[start : start + _LOOK_UP]
             marks = ",".join("?" * len(part))
             query = "SELECT key, value, digest FROM joined WHERE scope = ? AND name = ? AND key IN "
             rows = self._store.database.execute(query + f"({marks})", (*self._place, *part))
             found |= {key: Partner(value, digest) for key, value, digest in rows}
+        for key in keys:
+            partner = found.setdefault(key, NOBODY)
+            size = _size(partner)
+            if self._bytes + size > _CACHED_BYTES // 2:
+                self._older, self._younger, self._bytes = self._younger, {}, 0
+            self._younger[key] = partner
+            self._bytes += size
         return found
 
-    def _remember(self, key: str, partner: Partner | None) -> None:
-        self._cache[key] = partner
-        self._cached += _size(partner)
-        while self._cached > _CACHED_BYTES:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached -= _size(oldest)
 
-
-def _size(partner: Partner | None) -> int:
-    return _PER_ENTRY + (len(partner.value) if partner else 0)
+def _size(partner: Partner) -> int:
+    return _PER_ENTRY + len(partner.value)

@@ -7,8 +7,7 @@ they go into a document, so that joining costs one look-up and no decoding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,15 +34,19 @@ _JOINED_AT = "joinedAt"
 """Stands among the properties of a join whose documents shall say when they were joined."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True, gc=False):
     """What the joins of one record found."""
 
-    members: dict[str, bytes]
-    """Members of ``mde.join``, each of them JSON."""
-    digests: dict[str, bytes]
-    missing: tuple[tuple[str, str], ...]
-    """Name and key of each join that found nothing."""
+    names: tuple[str, ...]
+    values: tuple[bytes, ...]
+    """Members of ``mde.join`` by these names, each of them JSON."""
+    digests: tuple[bytes, ...]
+    """One for each join, in their order; empty where it found nothing."""
+    missing: tuple[tuple[str, str], ...] = ()
+    """Name and key of each join that has a key and found nothing."""
+
+
+_ALONE = Joined((), (), ())
 
 
 class Join:
@@ -60,15 +63,18 @@ class Join:
 
     def member(self, partner: Partner, now: Ticks) -> bytes:
         """What ``partner`` is in a document that is joined ``now``."""
+        return self.members([partner], now)[0]
+
+    def members(self, partners: Iterable[Partner], now: Ticks) -> list[bytes]:
+        """What each of ``partners`` is in a document that is joined ``now``; of nobody, nothing."""
+        values = [partner.value for partner in partners]
         if not self._dated:
-            return partner.value
-        comma = b"" if partner.value == b"{}" else b","
-        return b'%b%b"%b":"%b"}' % (
-            partner.value[:-1],
-            comma,
-            _JOINED_AT.encode(),
-            format_ticks(now).encode(),
-        )
+            return values
+        date = f'"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
+        return [
+            value and b"%b%b%b" % (value[:-1], b"" if value == b"{}" else b",", date)
+            for value in values
+        ]
 
     def learn(self, records: Iterable[msgspec.Raw | bytes], id_property: str) -> None:
         """Keep what the join takes of each of ``records``, named by ``id_property``."""
@@ -85,6 +91,9 @@ class Joins:
 
     def __init__(self, stream: Stream, store: StreamStore, *, enabled: Iterable[str]) -> None:
         self.each = [Join(stream, name, store) for name in stream.collect.joins]
+        self._names = tuple(join.name for join in self.each)
+        self._keys = tuple(join.spec.key for join in self.each)
+        """The properties that records are joined by, one for each join."""
         sources = frozenset(enabled)
         self._room = {
             join.name: _MOST_WAITING - join.store.count_waiting()
@@ -95,25 +104,37 @@ class Joins:
 
     def find(self, values: Sequence[dict[str, Any]], now: Ticks) -> list[Joined]:
         """What the joins find ``now`` for records with these ``values``, in order."""
-        found = [Joined({}, {}, ()) for _ in values]
-        for join in self.each:
-            keys = [_key(each.get(join.spec.key)) for each in values]
-            partners = join.store.find(key for key in keys if key)
-            for number, key in enumerate(keys):
-                if not key:
-                    continue
-                one, partner = found[number], partners.get(key)
-                if partner is None:
-                    missing = (*one.missing, (join.name, key))
-                    found[number] = Joined(one.members, one.digests, missing)
-                else:
-                    one.members[join.name] = join.member(partner, now)
-                    one.digests[join.name] = partner.digest
-        for one in found:
-            if one.missing:
-                names = [name for name, _ in one.missing]
-                one.members["missing"] = msgspec.json.encode(names)
-        return found
+        keys = {name: [each.get(name) for each in values] for name in self._keys}
+        return self.find_by(keys, now) if keys else [_ALONE] * len(values)
+
+    def find_by(self, keys: Mapping[str, list[Any]], now: Ticks) -> list[Joined]:
+        """What the joins find ``now`` for records whose properties these ``keys`` are, in order."""
+        own = [[key if key.__class__ is str else "" for key in keys[name]] for name in self._keys]
+        partners = [join.store.find_each(each) for join, each in zip(self.each, own, strict=True)]
+        members = [join.members(each, now) for join, each in zip(self.each, partners, strict=True)]
+        digests = [[partner.digest for partner in each] for each in partners]
+        return [
+            Joined(self._names, found, told)
+            if b"" not in found
+            else self._in_part(found, told, key)
+            for found, told, key in zip(
+                zip(*members, strict=True),
+                zip(*digests, strict=True),
+                zip(*own, strict=True),
+                strict=True,
+            )
+        ]
+
+    def _in_part(
+        self, members: tuple[bytes, ...], digests: tuple[bytes, ...], keys: tuple[str, ...]
+    ) -> Joined:
+        """What was found by some joins only; a join without a key misses nothing."""
+        each = list(zip(self.each, members, keys, strict=True))
+        found = {join.name: member for join, member, _ in each if member}
+        missing = tuple((join.name, key) for join, member, key in each if key and not member)
+        if missing:
+            found["missing"] = msgspec.json.encode([name for name, _ in missing])
+        return Joined(tuple(found), tuple(found.values()), digests, missing)
 
     def waiting(self, document_id: str, document: bytes, joined: Joined) -> list[Waiting]:
         """What has to be remembered to complete ``document`` when its partners arrive."""

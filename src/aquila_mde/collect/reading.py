@@ -79,12 +79,13 @@ class Reading:
             look_back = spec.cursor.look_back
         while True:
             field = time_field(spec, store.read())
-            restored = await self._checkpoints.restore(field)
+            await self._checkpoints.restore(field)
             state = store.read()
             to_read = reach(spec, state, store, now=self._now(), look_back=look_back)
             current = store.begin(started=self._now(), since=to_read.since, sweep=to_read.sweep)
             first = state.cursor is None
-            careful = first or restored or current.resumed
+            # A cursor without a pass behind it was rebuilt, perhaps by a run that was killed then.
+            careful = first or state.last_pass is None or current.resumed
             try:
                 async with self._work(self._stream, current, field=field, careful=careful) as work:
                     done = await collect_incremental(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -51,8 +51,16 @@ def now_ticks() -> Ticks:
 class Collector:
     """Collects the streams of one tenant. Made by :meth:`open`; an async context manager."""
 
-    def __init__(self, sides: Sides, state: State, *, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        state: State,
+        *,
+        progress: Progress | None,
+        now: Callable[[], Ticks] | None = None,
+    ) -> None:
         self.streams = sides.streams
+        self._now = now or now_ticks
         self._sides = sides
         self._state = state
         self._progress = progress
@@ -65,11 +73,12 @@ class Collector:
         *,
         retry_wait: bool = True,
         progress: Progress | None = None,
+        now: Callable[[], Ticks] | None = None,
     ) -> Collector:
         """Check the declarative files, take the state and connect to the engine.
 
-        ``retry_wait`` off turns every wait between tries off. Raises an :class:`AquilaError` of
-        the part that is not ready.
+        ``retry_wait`` off turns every wait between tries off. ``now`` stands in for the clock of
+        this machine. Raises an :class:`AquilaError` of the part that is not ready.
         """
         state = State(settings.state)
         try:
@@ -77,7 +86,7 @@ class Collector:
         except BaseException:
             state.close()
             raise
-        return cls(sides, state, progress=progress)
+        return cls(sides, state, progress=progress, now=now)
 
     async def __aenter__(self) -> Collector:
         return self
@@ -171,7 +180,7 @@ class Collector:
                 counts=counts,
                 joins=joins,
                 feeds=self._feeds(stream),
-                now=now_ticks,
+                now=self._now,
                 stop=stop,
                 progress=self._progress,
             )
@@ -194,7 +203,7 @@ class Collector:
 
     async def _refresh(self, join: Join) -> None:
         try:
-            await refresh(join, self._sides.client, now=now_ticks())
+            await refresh(join, self._sides.client, now=self._now())
         except RetriableError as error:
             # What is held of it still serves; the next pass asks again.
             _log.warning(
@@ -207,7 +216,7 @@ class Collector:
     async def _fill_in(self, stream: Stream, joins: Joins) -> None:
         for join in (*joins.each, *self._feeds(stream)):
             index = self._sides.index(self._sides.named(join.stream))
-            await fill_in(join, self._sides.engine, index, now=now_ticks())
+            await fill_in(join, self._sides.engine, index, now=self._now())
 
 
 _AFTER_ERROR_SECONDS = 60.0

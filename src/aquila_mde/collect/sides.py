@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
 from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
@@ -20,8 +22,10 @@ from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import resolve_cloud
 from aquila_mde.defender.errors import PermissionDeniedError
+from aquila_mde.elastic.bulk import RETRY as BULK_RETRY
 from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.retry import RetryPolicy as EngineRetry
 from aquila_mde.errors import AquilaError, ConfigurationError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream
@@ -39,12 +43,13 @@ class Sides:
         client: DefenderClient,
         engine: Engine,
         portal: str,
+        retry_wait: bool,
     ) -> None:
         self.settings = settings
         self.streams = streams
         self.client = client
         self.engine = engine
-        self.sink = BulkSink(engine)
+        self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
         self._tenant = {"id": tenant.id, "portal": portal}
         if tenant.name:
@@ -75,7 +80,7 @@ class Sides:
             portal=tenant.portal_url,
         )
         credential = Credential.from_settings(tenant)
-        engine = await Engine.connect(settings.elasticsearch)
+        engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
         try:
             client = DefenderClient(
                 TokenSource(credential, cloud, ca_file=tenant.ca_file),
@@ -95,7 +100,14 @@ class Sides:
                     max(1, quota.per_minute // quota_share),
                     max(1, quota.per_hour // quota_share),
                 )
-        return cls(settings, streams, client=client, engine=engine, portal=cloud.portal)
+        return cls(
+            settings,
+            streams,
+            client=client,
+            engine=engine,
+            portal=cloud.portal,
+            retry_wait=retry_wait,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,6 +176,7 @@ class Sides:
             store=store,
             counts=counts,
             reader=self.reader(stream, field),
+            columns=ColumnReader.of(spec, self.tenant_id),
             writer=DocumentWriter(stream, self.namespace, tenant=self._tenant, observed=observed),
             context=context,
             sink=self.sink,

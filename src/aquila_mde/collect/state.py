@@ -87,6 +87,8 @@ class State:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.looked: set[tuple[int, str]] = set()
+        """Joins for which nothing has changed since it was last seen that no partner arrived."""
         self._lock = _lock(file)
         try:
             self._database = sqlite3.connect(file, isolation_level=None)
@@ -120,7 +122,7 @@ class State:
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
             raise StateError(self._file, f"it has format {version}, this version reads {VERSION}")
@@ -129,6 +131,19 @@ class State:
                 for statement in statements(version):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def _durable_change(self) -> Iterator[sqlite3.Connection]:
+        """A change that is on the disk, with all before it, when this is left.
+
+        Others may be lost when the machine itself fails (not the process), the last ones first.
+        """
+        self._database.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._change() as database:
+                yield database
+        finally:
+            self._database.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -151,6 +166,10 @@ class StreamStore:
         self.scope = scope
         self.change = state._change
         """One transaction; a failure of the file becomes a :class:`StateError`."""
+        self._durable_change = state._durable_change
+        self._in_pass = False
+        """Whether a pass under way is on disk, so that a loss of what follows would be noticed."""
+        self.looked = state.looked
         self.database = state._database
 
     def read(self) -> StreamState:
@@ -186,12 +205,14 @@ class StreamStore:
         """The pass that was left unfinished, or a new one. Saved before anything is sent."""
         left = self.under_way()
         if left is not None:
+            self._in_pass = True
             return left
-        with self.change() as database:
+        with self._durable_change() as database:
             database.execute(
                 "INSERT INTO pass (scope, started, since, sweep) VALUES (?, ?, ?, ?)",
                 (self.scope, started, since, sweep),
             )
+        self._in_pass = True
         return Pass(started, since, None, sweep)
 
     def under_way(self) -> Pass | None:
@@ -203,7 +224,8 @@ class StreamStore:
 
     def finish(self, done: Pass, *, now: Ticks, keep_since: Ticks | None) -> None:
         """The pass is over; ids of records older than ``keep_since`` are forgotten."""
-        with self.change() as database:
+        self._in_pass = False
+        with self._durable_change() as database:
             database.execute("DELETE FROM pass WHERE scope = ?", (self.scope,))
             database.execute(
                 "UPDATE scope SET last_pass = ?, last_error = NULL WHERE id = ?", (now, self.scope)
@@ -221,9 +243,14 @@ class StreamStore:
             database.execute("UPDATE scope SET last_error = ? WHERE id = ?", (message, self.scope))
 
     def commit(self, batch: Batch, *, now: Ticks = 0) -> None:
-        """Write down what the engine has answered, all of it or nothing."""
+        """Write down what the engine has answered, all of it or nothing.
+
+        Within a pass it may be lost together with the end of that pass when the machine fails: the
+        pass is then found unfinished, and what it sends again is looked up first. Without a pass
+        nothing would tell, so it is on the disk when this returns.
+        """
         scope = self.scope
-        with self.change() as database:
+        with self.change() if self._in_pass else self._durable_change() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO delivered (scope, id, time) VALUES (?, ?, ?)",
                 [(scope, *row) for row in batch.delivered],
@@ -238,6 +265,7 @@ class StreamStore:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(scope, w.name, w.key, w.document_id, w.document, now) for w in batch.waiting],
             )
+            self.looked.difference_update({(scope, waiting.name) for waiting in batch.waiting})
             database.executemany(
                 "INSERT OR REPLACE INTO still_open (scope, entity, time) VALUES (?, ?, ?)",
                 [(scope, *row) for row in batch.opened],

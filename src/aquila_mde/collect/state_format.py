@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-VERSION = 2
+VERSION = 3
 _FIRST = """
 CREATE TABLE scope (
     id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL,
@@ -49,13 +49,18 @@ CREATE TABLE delta (
     scope INTEGER PRIMARY KEY, full_export TEXT NOT NULL, since INTEGER, read_at INTEGER NOT NULL
 )
 """
-_UPGRADES = {1: _DELTA}
+_WAITING_INDICES = """
+CREATE INDEX waiting_key ON waiting (scope, name, key);
+CREATE INDEX waiting_since ON waiting (scope, name, since)
+"""
+"""What is asked at every pass, without reading the documents."""
+_UPGRADES = {1: _DELTA, 2: _WAITING_INDICES}
 """What turns a file of a format into one of the next."""
 
 
 def statements(version: int) -> Iterator[str]:
     """What a file of format ``version`` lacks; a new file has format 0."""
-    if version == 0:
-        yield from (each for each in _FIRST.split(";") if each.strip())
-    for each in range(max(version, 1), VERSION):
-        yield _UPGRADES[each]
+    scripts = [_FIRST] if version == 0 else []
+    scripts += [_UPGRADES[each] for each in range(max(version, 1), VERSION)]
+    for script in scripts:
+        yield from (each for each in script.split(";") if each.strip())

@@ -19,6 +19,7 @@ class StateView(State):
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.looked = set()
         try:
             if file.exists():
                 self._database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.document import DocumentWriter
@@ -18,8 +19,12 @@ from aquila_mde.collect.state import Batch, ExportMark, StreamStore
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink, Item, Outcome, Result
 
-_BATCH = 1_000
-"""Records whose ids are looked up, sent and written down together."""
+_BATCH = 2_000
+"""Rows whose ids are looked up, sent and written down together."""
+_BATCH_OF_RECORDS = 500
+"""The same for records that are read one by one: they are larger."""
+_TOGETHER = 250
+"""Records whose columns are worked on at once: what they need stays in the processor's cache."""
 
 Progress = Callable[[str, int], None]
 
@@ -34,8 +39,7 @@ class Counts:
     dead: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(msgspec.Struct, frozen=True, gc=False):
     version: Version
     raw: bytes
     joined: Joined
@@ -57,6 +61,7 @@ class StreamPass:
         store: StreamStore,
         counts: Counts,
         reader: IdentityReader,
+        columns: ColumnReader | None = None,
         writer: DocumentWriter,
         context: PassContext,
         sink: BulkSink,
@@ -80,6 +85,7 @@ class StreamPass:
         self._index = index
         self._store = store
         self._reader = reader
+        self._columns = columns
         self._sink = sink
         self._delivery = delivery
         self._dead_letters = dead_letters
@@ -93,6 +99,7 @@ class StreamPass:
         self._open_values = open_values
         self._again = again
         self._progress = progress
+        self._remembers = by_content or keep_ids or open_values is not None
 
     async def deliver(
         self,
@@ -107,9 +114,10 @@ class StreamPass:
         ``bad`` are lines that are no records at all. Returns when everything is on its way, which
         may be before it is answered.
         """
-        for start in range(0, len(records), _BATCH):
-            part = records[start : start + _BATCH]
-            if start + _BATCH < len(records):
+        size = _BATCH_OF_RECORDS if self._columns is None else _BATCH
+        for start in range(0, len(records), size):
+            part = records[start : start + size]
+            if start + size < len(records):
                 await self._deliver_batch(part, (), Batch())
             else:
                 await self._deliver_batch(part, bad, Batch(position=position, export=export))
@@ -136,21 +144,37 @@ class StreamPass:
             if each.version.document_id in elsewhere:
                 self._note(each.version, batch)
         items = [
-            Item(each.version.document_id, self.writer.write(each.raw, each.joined.members))
+            Item(
+                each.version.document_id,
+                self.writer.write(each.raw, each.joined.names, each.joined.values),
+            )
             for each in fresh
         ]
 
         async def settle(outcomes: list[Outcome]) -> None:
-            for each, item, outcome in zip(fresh, items, outcomes, strict=True):
-                sent = outcome.result is Result.CREATED
-                sent_before = self._careful and outcome.result is Result.EXISTS
-                if each.joined.missing and (sent or sent_before):
-                    batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
             await self._settle(fresh, items, outcomes, refused, batch)
 
         await self._delivery.submit(items, settle)
 
     def _identify(
+        self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
+    ) -> list[_Record]:
+        if self._columns is None or self._feeds:
+            return self._identify_each(records, refused)
+        found: list[_Record] = []
+        for start in range(0, len(records), _TOGETHER):
+            part = records[start : start + _TOGETHER]
+            columns = self._columns.read(part)
+            if columns is None:
+                found += self._identify_each(part, refused)
+                continue
+            joined = self._joins.find_by(columns.keys, self.context.started)
+            told = list(zip(*[one.digests for one in joined], strict=True))
+            versions = self._columns.versions(columns, self.context, told)
+            found += map(_Record, versions, map(bytes, part), joined)
+        return found
+
+    def _identify_each(
         self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
     ) -> list[_Record]:
         read: list[tuple[bytes, dict[str, Any]]] = []
@@ -195,15 +219,17 @@ class StreamPass:
         refused: list[Refusal],
         batch: Batch,
     ) -> None:
+        existing = 0
         for each, item, outcome in zip(fresh, items, outcomes, strict=True):
-            if outcome.result is Result.CREATED:
+            result = outcome.result
+            if result is Result.CREATED:
                 batch.created += 1
-            elif outcome.result is Result.EXISTS:
-                self.counts.existing += 1
+            elif result is Result.EXISTS:
+                existing += 1
             else:
                 refused.append(
                     Refusal(
-                        document_id=each.version.document_id,
+                        document_id=item.id,
                         original=each.raw,
                         document=item.source,
                         status=outcome.status,
@@ -211,12 +237,18 @@ class StreamPass:
                         reason=outcome.reason,
                     )
                 )
-            self._note(each.version, batch)
+            if each.joined.missing and (
+                result is Result.CREATED or (self._careful and result is Result.EXISTS)
+            ):
+                batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
+            if self._remembers:
+                self._note(each.version, batch)
         if refused:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
         self._store.commit(batch, now=self.context.started)
         self.counts.created += batch.created
+        self.counts.existing += existing
         self.counts.dead += batch.dead
 
     def _note(self, version: Version, batch: Batch) -> None:

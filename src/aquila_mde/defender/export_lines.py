@@ -10,6 +10,8 @@ from aquila_mde.defender.errors import FileUnavailableError
 
 _LONGEST_LINE = 64 << 20
 _MAGIC = b"\x1f\x8b"
+_PIECE = 128 << 10
+"""Decompressed at once: larger pieces take twice the time, as each needs fresh memory."""
 
 Lines = tuple[list[bytes], list[bytes]]
 """Lines that hold a JSON object, and those that do not."""
@@ -64,7 +66,7 @@ class LineSplitter:
                     raise FileUnavailableError("The export file is not a gzip file")
                 self._member = IgzipDecompressor(flag=DECOMP_GZIP)
             try:
-                text = self._member.decompress(data, self._chunk_bytes)
+                text = self._member.decompress(data, min(_PIECE, self._chunk_bytes))
             except IsalError:  # type: ignore[misc]  # its stub calls the class a value
                 raise FileUnavailableError("The export file is damaged") from None
             data = b""
@@ -94,11 +96,12 @@ class LineSplitter:
         self.line += len(lines)
         if first < self._skip:
             lines = lines[self._skip - first :]
-        elif text[:1] == b"{" and text[-1:] == b"}" and text.count(b"}\n{") == len(lines) - 1:
-            # Every line begins with { and ends with }: counted at once, not line by line.
+        if not _no_objects(lines):
             return lines, []
         lines = [line for line in (line.strip() for line in lines) if line]
-        good = [line for line in lines if line.startswith(b"{") and line.endswith(b"}")]
-        if len(good) == len(lines):
-            return lines, []
-        return good, [line for line in lines if not (line[:1] == b"{" and line[-1:] == b"}")]
+        good = [line for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
+        return good, _no_objects(lines)
+
+
+def _no_objects(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if line[:1] != b"{" or line[-1:] != b"}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ import httpx
 
 from aquila_mde import __version__
 from aquila_mde.defender.errors import DefenderUnavailableError
-from aquila_mde.errors import ConfigurationError, without_secrets
+from aquila_mde.errors import ConfigurationError, causes_of, without_secrets
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 120.0
@@ -52,7 +51,7 @@ def unreachable(error: Exception, host: str) -> DefenderUnavailableError:
     """
     hint = f"Check that this machine reaches {host} (firewall, proxy: HTTPS_PROXY)."
     # In any other error, causes of these types are leftovers of how sockets are read.
-    for cause in _causes(error) if isinstance(error, httpx.ConnectError) else ():
+    for cause in causes_of(error) if isinstance(error, httpx.ConnectError) else ():
         if isinstance(cause, ssl.SSLCertVerificationError):
             return DefenderUnavailableError(
                 f"The certificate of {host} is not trusted: {cause.verify_message}",
@@ -95,21 +94,6 @@ def host_of(url: str) -> str:
 def _reason(error: ssl.SSLError) -> str:
     # Only errors that OpenSSL itself has raised have one.
     return getattr(error, "reason", None) or "handshake failed"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what led to it; a failed connection may hold a group, one for each address."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        cause = waiting.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [cause.__cause__, cause.__context__]
-        if isinstance(cause, BaseExceptionGroup):
-            waiting += cause.exceptions
 
 
 def _blank_out(record: logging.LogRecord) -> bool:

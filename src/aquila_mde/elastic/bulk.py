@@ -32,12 +32,14 @@ from aquila_mde.elastic.errors import (
 from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
 
-__all__ = ["BulkSink", "Item", "Outcome", "Result"]
+__all__ = ["RETRY", "BulkSink", "Item", "Outcome", "Result"]
 
 _log = structlog.get_logger()
-_RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
+RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
+"""How long a bulk request is tried."""
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
+_encode = msgspec.json.Encoder().encode
 _EMPTY = b'{"create":{"_id":}}\n\n'
 
 
@@ -64,7 +66,7 @@ class BulkSink:
         max_bytes: int = 4 << 20,
         max_documents: int = 2_000,
         concurrency: int = 2,
-        retry: RetryPolicy = _RETRY,
+        retry: RetryPolicy = RETRY,
     ) -> None:
         self._engine = engine
         self._max_bytes = max_bytes
@@ -125,6 +127,10 @@ class BulkSink:
 
     def _parts(self, items: Sequence[Item]) -> Iterator[_Part]:
         places: list[int] = []
+        size = sum([len(item.source) + len(item.id) for item in items]) + len(items) * len(_EMPTY)
+        if size <= self._max_bytes and len(items) <= self._max_documents:
+            yield _Part(list(range(len(items))), size)
+            return
         size = 0
         for place, item in enumerate(items):
             length = len(item.source) + len(item.id) + len(_EMPTY)
@@ -264,13 +270,12 @@ class BulkSink:
 
 
 def _body(items: Sequence[Item], places: Sequence[int]) -> bytes:
-    encode = msgspec.json.encode
     chunks: list[bytes] = []
     for place in places:
         item = items[place]
         # A line break can only be white space between tokens in JSON.
         source = item.source.replace(b"\n", b" ")
-        chunks += (b'{"create":{"_id":', encode(item.id), b"}}\n", source, b"\n")
+        chunks += (b'{"create":{"_id":', _encode(item.id), b"}}\n", source, b"\n")
     return b"".join(chunks)
 
 

@@ -18,6 +18,7 @@ from aquila_mde.elastic.dialect import Flavour, PlainNode
 from aquila_mde.elastic.errors import (
     EngineAccessError,
     EngineRefusedError,
+    EngineUnavailableError,
     Place,
     error_of,
     from_answer,
@@ -146,6 +147,12 @@ class Engine:
             after = error.meta.headers.get("retry-after")
             raise from_answer(status, error.body, self.place, f"{method} /{path}", after) from None
         except NotJsonError:
+            if self.info.version:
+                # It was an engine when we met; an answer was cut, or something came in between.
+                raise EngineUnavailableError(
+                    f"{self.place.host} sent something that is not JSON for {method} /{path}",
+                    hint="Check what is between this machine and the engine.",
+                ) from None
             raise _no_engine(self.place, "sends something that is not JSON") from None
         except TransportError as error:
             raise from_transport(error, self.place) from None

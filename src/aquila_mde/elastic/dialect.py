@@ -6,11 +6,12 @@ The objects are written once, in the words of Elasticsearch; the functions here 
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any, Literal
 
 import structlog
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from elastic_transport import AiohttpHttpNode, ApiResponseMeta, HttpHeaders
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
@@ -23,7 +24,8 @@ ISM_POLICIES = "_plugins/_ism/policies"
 _VENDOR_TYPE = re.compile(
     r"application/vnd\.elasticsearch\+(json|x-ndjson)(?:;\s*compatible-with=\d+)?"
 )
-_LARGE_BODY = 1 << 20
+_PIECE = 256 << 10
+"""Written to the connection at once: what it takes without another copy."""
 _log = structlog.get_logger()
 
 
@@ -45,9 +47,8 @@ class PlainNode(AiohttpHttpNode):
     ) -> tuple[ApiResponseMeta, bytes]:
         """Send one request with plain media types."""
         sent: Any = body
-        if body is not None and len(body) > _LARGE_BODY:
-            # aiohttp warns of large bytes because it writes them in one go; a file it cuts up.
-            sent = io.BytesIO(body)
+        if body is not None and len(body) > _PIECE:
+            sent = _LargeBody(body)
         answer = await super().perform_request(
             method, target, sent, _plain(headers or HttpHeaders()), request_timeout
         )
@@ -56,6 +57,26 @@ class PlainNode(AiohttpHttpNode):
 
     def _log_request(self, *_: Any, **__: Any) -> None:
         """Bodies are customers' records: they are never logged."""
+
+
+class _LargeBody(Payload):
+    """A body that is written in pieces, so that others have their turn, and never copied."""
+
+    _value: bytes
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text."""
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write it to the connection."""
+        whole = memoryview(self._value)
+        for start in range(0, len(whole), _PIECE):
+            await writer.write(whole[start : start + _PIECE])
 
 
 def _plain(headers: HttpHeaders) -> HttpHeaders:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +22,7 @@ from aquila_mde.errors import (
     ExitCode,
     FatalError,
     RetriableError,
+    causes_of,
     without_secrets,
 )
 
@@ -98,7 +98,7 @@ _LOGIN_HINTS = {
 
 def from_transport(error: TransportError, place: Place) -> AquilaError:
     """Why there is no answer at all."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     host = place.host
     untrusted = _first(causes, ssl.SSLCertVerificationError)
     if untrusted is not None:
@@ -223,19 +223,6 @@ def error_of(body: Any) -> tuple[str, str]:
     if text.startswith("<"):
         text = "a web page, not an engine's answer"
     return "", without_secrets(text[:300])
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        current = waiting.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        waiting += [current.__context__, current.__cause__, getattr(current, "os_error", None)]
-        waiting += list(getattr(current, "errors", ()))
 
 
 def _first(causes: list[BaseException], kind: type[Cause]) -> Cause | None:

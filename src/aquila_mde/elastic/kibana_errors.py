@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
 
 import httpx
 
@@ -14,6 +13,7 @@ from aquila_mde.errors import (
     ExitCode,
     FatalError,
     RetriableError,
+    causes_of,
     without_secrets,
 )
 
@@ -68,7 +68,7 @@ class PackageRefusedError(FatalError):
 
 def unreachable(error: httpx.HTTPError, host: str, *, uploading: bool) -> AquilaError:
     """Why there is no answer at all."""
-    for cause in _causes(error) if isinstance(error, httpx.ConnectError) else ():
+    for cause in causes_of(error) if isinstance(error, httpx.ConnectError) else ():
         if isinstance(cause, ssl.SSLCertVerificationError):
             return KibanaAccessError(
                 f"The certificate of {host} is not accepted: {cause.verify_message}",
@@ -176,18 +176,3 @@ def _target(response: httpx.Response) -> str:
 
 def _quoted(said: str) -> str:
     return f": {said}" if said else ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what led to it; a failed connection may hold a group, one for each address."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        cause = waiting.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [cause.__cause__, cause.__context__]
-        if isinstance(cause, BaseExceptionGroup):
-            waiting += cause.exceptions

@@ -230,20 +230,29 @@ class Control(GraphControl):
         for record, generated in self._records(stream):
             yield version_key(spec, record, generated)
 
-    def delta_versions(self, since: str, stream: str = "vulnerability") -> list[VersionKey]:
-        """The key of each change that is told to who asks for those since ``since``.
+    def records(self, stream: str) -> Iterator[dict[str, Any]]:
+        """Each record of ``stream`` that can be read now, as objects."""
+        for record, _ in self._records(stream):
+            yield record
 
-        With the versions of an export, those since its ``generatedTime`` are what the index must
-        hold, whenever and however often they were asked for. None is forgotten within 14 days.
-        """
+    def changes(self, since: str, stream: str = "vulnerability") -> list[dict[str, Any]]:
+        """The changes that :meth:`delta_versions` tells the versions of."""
         with self._tenant.lock:
             self._tenant.settle()
             spec = self._streams()[stream].collect
             source = self._behind(spec.delta.endpoint.path) if spec.delta else None
             if not isinstance(source, Changes):
                 raise KeyError(f"{stream} has no changes")
-            rows = source.since(parse_time(since))
-            return [version_key(spec.for_changes(), row) for row in rows]
+            return list(source.since(parse_time(since)))
+
+    def delta_versions(self, since: str, stream: str = "vulnerability") -> list[VersionKey]:
+        """The key of each change that is told to who asks for those since ``since``.
+
+        With the versions of an export, those since its ``generatedTime`` are what the index must
+        hold, whenever and however often they were asked for. None is forgotten within 14 days.
+        """
+        spec = self._streams()[stream].collect.for_changes()
+        return [version_key(spec, row) for row in self.changes(since, stream)]
 
     # Faults and sign-in
 

@@ -166,7 +166,7 @@ ROW = {
 def version(row: dict, *, cve: bytes = b"") -> Version:
     reader = IdentityReader(SPEC.for_changes(), "t", time_field=SPEC.delta.time_field)
     raw = msgspec.json.encode(row)
-    return reader.version(raw, reader.values(raw), PassContext(1), {"cve": cve})
+    return reader.version(raw, reader.values(raw), PassContext(1), [b"", cve])
 
 
 def test_a_change_is_told_by_id_group_status_and_time() -> None:

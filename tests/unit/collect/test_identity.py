@@ -112,6 +112,9 @@ def test_a_machine_state_that_returns_in_a_later_pass_is_a_version_of_its_own() 
 
 def test_a_machine_is_renewed_by_the_day_it_was_seen() -> None:
     assert read("machine", MACHINE).renewal == "2026-01-01"
+    later = read("machine", MACHINE | {"lastSeen": "2026-01-02T00:00:00Z"})
+    assert later.content == read("machine", MACHINE).content
+    assert later.document_id != read("machine", MACHINE).document_id
 
 
 def test_commands_that_change_within_one_time_value_make_another_version() -> None:
@@ -135,6 +138,32 @@ def test_the_update_time_of_an_action_has_two_names() -> None:
 
 
 ROW = {"id": "d_s_1_CVE-1", "rbacGroupId": 5, "cvssScore": 7.5, "diskPaths": ["b", "a"]}
+
+
+def test_the_ids_of_the_other_streams_never_change_either() -> None:
+    row = ROW | {"diskPaths": ["b", "a", "a", None], "softwareVersion": "1.0"}
+    row["recommendedSecurityUpdateId"] = None
+    nameless = {"deviceId": "d", "softwareName": "ü", "cveId": None}
+    action = {
+        "id": "a1",
+        "status": "Failed",
+        "lastUpdateDateTimeUtc": "2026-01-01T00:00:00.1234567Z",
+        "commands": [{"commandStatus": "Created"}, {"commandStatus": None}],
+    }
+    found = [
+        read("vulnerability", row, generated=17_000_000_000_000_000),
+        read("vulnerability", nameless),
+        read("machine", MACHINE, started=5),
+        read("machine_action", action),
+        read("alert", {"title": "no id"}),
+    ]
+    assert [version.document_id for version in found] == [
+        "GGlXw7NZ0WZjxzK8czcmng",
+        "9LDQzAO33daxmf6cVBDJRQ",
+        "rLwYQyqwvf2378T-6DY8hg",
+        "y6XNc0vUP9mqaSwUNyta5g",
+        "81i_rWyKzUX9-zyx6gLB9g",
+    ]
 
 
 def test_a_row_is_the_same_in_either_casing() -> None:

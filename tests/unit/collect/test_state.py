@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aquila_mde.collect.delta_store import DeltaStore
+from aquila_mde.collect.join_store import JoinStore
 from aquila_mde.collect.state import Batch, ExportMark, State, StateError, StateInUseError
 
 TENANT = "t1"
@@ -153,7 +155,7 @@ def test_a_file_of_a_later_version_is_refused(file: Path) -> None:
     database = sqlite3.connect(file)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StateError, match="it has format 99, this version reads 2"):
+    with pytest.raises(StateError, match="it has format 99, this version reads 3"):
         State(file)
 
 
@@ -163,6 +165,8 @@ def test_a_file_of_the_first_format_is_taken_over(file: Path) -> None:
     state.close()
     with closing(sqlite3.connect(file)) as database:
         database.execute("DROP TABLE delta")
+        database.execute("DROP INDEX waiting_key")
+        database.execute("DROP INDEX waiting_since")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     for _ in range(2):
@@ -170,7 +174,71 @@ def test_a_file_of_the_first_format_is_taken_over(file: Path) -> None:
         store = state.stream(TENANT, "alert")
         assert store.known(["a"]) == {"a"}
         assert DeltaStore(store).read() is None
+        assert JoinStore(store, "machine").arrived(1) == []
         state.close()
+
+
+def lose_power(file: Path, copy: Path) -> Path:
+    """The state as a machine finds it that fails now, had nothing since been written to disk."""
+    copy.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(file.with_name(file.name + suffix), copy / (file.name + suffix))
+    return copy / file.name
+
+
+def test_a_machine_that_fails_leaves_a_pass_that_is_known_to_be_unfinished(
+    file: Path, tmp_path: Path
+) -> None:
+    state = State(file)
+    store = state.stream(TENANT, "alert")
+    begun = store.begin(started=1, since=5, sweep=False)
+    in_pass = lose_power(file, tmp_path / "in")
+    store.commit(Batch(delivered=[("a", 1)], position=50))
+    store.finish(begun, now=60, keep_since=None)
+    behind = lose_power(file, tmp_path / "behind")
+    state.close()
+    state = State(in_pass)
+    store = state.stream(TENANT, "alert")
+    # So its ids are looked up in older backing indices before they are sent again.
+    assert store.begin(started=70, since=50, sweep=False).resumed
+    assert store.known(["a"]) == set()
+    state.close()
+    state = State(behind)
+    store = state.stream(TENANT, "alert")
+    assert not store.begin(started=70, since=50, sweep=False).resumed
+    assert store.known(["a"]) == {"a"}
+    state.close()
+
+
+def test_only_what_a_pass_under_way_vouches_for_may_be_lost_with_the_machine(file: Path) -> None:
+    state = State(file)
+    store = state.stream(TENANT, "alert")
+    modes = ["NORMAL"]
+    written = []
+
+    def note(statement: str) -> None:
+        if statement.startswith("PRAGMA synchronous = "):
+            modes.append(statement.rpartition(" ")[2])
+        elif statement == "COMMIT":
+            written.append(modes[-1])
+
+    store.database.set_trace_callback(note)
+    # As reconcile and backfill do, which write into the ledger without a pass.
+    store.commit(Batch(delivered=[("a", 1)]))
+    begun = store.begin(started=1, since=5, sweep=False)
+    store.commit(Batch(delivered=[("b", 1)], position=50))
+    store.finish(begun, now=60, keep_since=None)
+    store.commit(Batch(delivered=[("c", 1)]))
+    assert written == ["FULL", "FULL", "NORMAL", "FULL", "FULL"]
+    again = state.stream(TENANT, "alert")
+    again.begin(started=1, since=5, sweep=False)
+    written.clear()
+    resumed = state.stream(TENANT, "alert")
+    assert resumed.begin(started=1, since=5, sweep=False).resumed
+    resumed.commit(Batch(position=60))
+    assert written[-1] == "NORMAL"
+    assert resumed.database.execute("PRAGMA synchronous").fetchone() == (1,)
+    state.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

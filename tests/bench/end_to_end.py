@@ -1,0 +1,181 @@
+"""Tenant to engine, against the same documents sent without a tenant, a join or a memory.
+
+The collector's own documents are recorded first. Then, in turn and each into a new data stream:
+the collector; the recorded bodies, as they are, over the best number of connections; and the
+documents in them through the helpers of elasticsearch-py. All go through the real pipeline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from elasticsearch import AsyncElasticsearch, Elasticsearch
+from elasticsearch.helpers import async_bulk, parallel_bulk
+
+from aquila_mde.elastic.assets import install
+from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.dialect import PlainNode
+from aquila_mde.engine import EmbeddedEngine
+from aquila_mde.settings import ElasticsearchSettings
+from aquila_mde.streams.tree import PackageTree
+from tests.bench.collector_job import Job
+from tests.bench.null_sink import Tell
+from tests.bench.processes import measure, settings, sink, tenant
+from tests.bench.spread import rounded_to, spread
+
+_INDEX = "logs-aquila_mde.vulnerability-default"
+_CONNECTIONS = (1, 2, 3, 4, 6)
+_HEAP = "1g"
+Action = dict[str, Any]
+
+
+def measure_all(data: Path, rows: int, repeats: int, tell: Tell) -> dict[str, Any]:
+    """The two ratios over ``rows`` vulnerability rows: more than 1 means we are faster."""
+    bodies = _record(data, rows)
+    documents = list(_documents(bodies))
+    tell(f"end to end: {len(documents)} documents in {len(bodies)} bodies")
+    with _engine() as url, tenant(data, 1, rows) as at:
+        asyncio.run(_install(url))
+
+        def collector() -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                options = settings(at, url, Path(folder) / "state.sqlite3")
+                # The machines are known, as they were when the documents were recorded.
+                return measure(Job(options, ["vulnerability"], before=["machine"])).wall_s
+
+        collector()
+        connections = min(
+            _CONNECTIONS, key=lambda number: _timed(url, lambda: _send(url, bodies, number))
+        )
+        helpers: dict[str, Callable[[], None]] = {
+            "async_bulk": lambda: asyncio.run(_async_bulk(url, documents)),
+            "parallel_bulk": lambda: _parallel_bulk(url, documents),
+        }
+        helper = min(helpers, key=lambda name: _timed(url, helpers[name]))
+        tell(f"end to end: {connections} connections and {helper} are the fastest here")
+        prerendered, by_helper, ours = [], [], []
+        for number in range(repeats):
+            _clear(url)
+            ours.append(collector())
+            _check(url, len(documents))
+            prerendered.append(_timed(url, lambda: _send(url, bodies, connections)))
+            _check(url, len(documents))
+            by_helper.append(_timed(url, helpers[helper]))
+            _check(url, len(documents))
+            tell(
+                f"end to end {number + 1}/{repeats}: {ours[-1]:.1f} s, pre-rendered "
+                f"{prerendered[-1]:.1f} s, {helper} {by_helper[-1]:.1f} s"
+            )
+    return {
+        "ratio_prerendered": spread([a / b for a, b in zip(prerendered, ours, strict=True)]),
+        "ratio_helpers": spread([a / b for a, b in zip(by_helper, ours, strict=True)]),
+        "docs_per_s": spread([len(documents) / seconds for seconds in ours]),
+        "how": {
+            "documents": len(documents),
+            "bytes_per_document": rounded_to(sum(map(len, bodies)) / len(documents)),
+            "connections": connections,
+            "helper": helper,
+        },
+    }
+
+
+def _record(data: Path, rows: int) -> list[bytes]:
+    """The bulk bodies that the collector sends for the rows."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tenant(data, 1, rows) as at,
+        sink(Path(folder)) as engine,
+    ):
+        options = settings(at, engine.url, Path(folder) / "state.sqlite3")
+        measure(Job(options, ["vulnerability"], before=["machine"]))
+        return [file.read_bytes() for file in sorted(Path(folder).glob(f"{_INDEX}-*.ndjson"))]
+
+
+def _documents(bodies: list[bytes]) -> Iterator[Action]:
+    for body in bodies:
+        lines = body.split(b"\n")
+        for action, source in zip(lines[0::2], lines[1::2], strict=False):
+            if source:
+                told = msgspec.json.decode(action)["create"]
+                yield {"_op_type": "create", "_index": _INDEX, **told} | {
+                    "_source": msgspec.json.decode(source)
+                }
+
+
+class _engine:  # noqa: N801 - a context manager
+    """The engine of ``AQUILA_TEST_ES_URL``, or the embedded one."""
+
+    def __enter__(self) -> str:
+        self._embedded: EmbeddedEngine | None = None
+        if url := os.environ.get("AQUILA_TEST_ES_URL"):
+            return url.rstrip("/")
+        self._embedded = EmbeddedEngine(heap=os.environ.get("AQUILA_TEST_HEAP", _HEAP))
+        return self._embedded.__enter__().url
+
+    def __exit__(self, *_: object) -> None:
+        if self._embedded is not None:
+            self._embedded.stop()
+
+
+async def _install(url: str) -> None:
+    async with await Engine.connect(ElasticsearchSettings(url=url)) as engine:
+        await install(engine, PackageTree.default())
+
+
+def _timed(url: str, work: Callable[[], None]) -> float:
+    """Seconds that ``work`` takes with a new data stream."""
+    _clear(url)
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _clear(url: str) -> None:
+    httpx.delete(f"{url}/_data_stream/logs-aquila_mde.*-default", trust_env=False, timeout=60)
+
+
+def _check(url: str, expected: int) -> None:
+    httpx.post(f"{url}/{_INDEX}/_refresh", trust_env=False, timeout=60)
+    count = httpx.get(f"{url}/{_INDEX}/_count", trust_env=False, timeout=60).json()["count"]
+    if count != expected:
+        raise RuntimeError(f"{_INDEX} holds {count} documents, not {expected}")
+
+
+def _send(url: str, bodies: list[bytes], connections: int) -> None:
+    headers = {"content-type": "application/x-ndjson"}
+
+    def send(share: list[bytes]) -> None:
+        with httpx.Client(trust_env=False, timeout=120, headers=headers) as client:
+            for body in share:
+                answer = client.post(f"{url}/{_INDEX}/_bulk?filter_path=errors", content=body)
+                if answer.json() != {"errors": False}:
+                    raise RuntimeError(answer.text[:500])
+
+    with ThreadPoolExecutor(connections) as pool:
+        shares = [bodies[number::connections] for number in range(connections)]
+        list(pool.map(send, shares))
+
+
+async def _async_bulk(url: str, documents: list[Action]) -> None:
+    # The node is ours because elasticsearch-py does not speak to every engine by itself.
+    async with AsyncElasticsearch(url, node_class=PlainNode, request_timeout=120) as client:
+        working: Awaitable[Any] = async_bulk(client, iter(documents), chunk_size=1_000)
+        await working
+
+
+def _parallel_bulk(url: str, documents: list[Action]) -> None:
+    from tests.bench.plain_node import PlainSyncNode  # noqa: PLC0415 - for this one only
+
+    with Elasticsearch(url, node_class=PlainSyncNode, request_timeout=120) as client:
+        for ok, told in parallel_bulk(client, iter(documents), thread_count=4, chunk_size=1_000):
+            if not ok:
+                raise RuntimeError(str(told)[:500])
