@@ -290,9 +290,9 @@ def _load(
         source, faults = read_yaml(file)
         if faults or source is None:
             raise FaultsFoundError(faults)
-        if not isinstance(source.values, dict):
+        values = {} if source.values is None else source.values
+        if not isinstance(values, dict):
             raise ConfigurationError(f"{file} must hold a mapping of settings")
-        values = source.values
     try:
         merged = _with_variables(values, environment, sections)
         if engine is not None:
