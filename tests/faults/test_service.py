@@ -1,15 +1,12 @@
 """The service stumbles, the collector does not: then the index holds what the tenant holds."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 from tests.system.conftest import STREAMS, Job, installed, job
-from tests.system.test_main_job import now_in
 
 from aquila_mde.defender.errors import DefenderUnavailableError
 from aquila_mde.simulator.faults import Fault
-from aquila_mde.simulator.quirks import Quirks
 
 __all__ = ["installed", "job"]
 MakeJob = Callable[..., Job]
@@ -33,11 +30,6 @@ async def all_is_there(work: Job) -> None:
         Fault("/api/", "short", times=2),
         Fault("/api/", "html", times=2),
         Fault("token", "status", status=503),
-        Fault("file", "reset", times=2),
-        Fault("file", "short", when=2),
-        Fault("file", "truncated", when=3),
-        Fault("file", "empty", times=2),
-        Fault("file", "status", status=403, when=2, body="<Error>AuthenticationFailed</Error>"),
     ],
     ids=lambda fault: (
         f"{fault.where} {fault.what} {fault.status if fault.what == 'status' else ''}"
@@ -70,35 +62,6 @@ async def test_a_token_that_is_revoked_is_renewed_once(job: MakeJob) -> None:
         (report,) = await collector.collect(["machine"])
     assert report.error is None
     assert (await work.compare("machine")).perfect
-
-
-async def test_links_that_expire_are_issued_anew(job: MakeJob, monkeypatch) -> None:
-    work = job(**SIZES)
-    await work.collect("vulnerability")
-    work.simulator.control.advance(timedelta(hours=7))
-    work.simulator.control.add_vulnerabilities([{}])
-    work.simulator.control.regenerate_export()
-    work.simulator.control.set_faults(
-        [Fault("file", "status", status=403, when=3, body="<Error><Code>AuthFailed</Code></Error>")]
-    )
-    monkeypatch.setattr("aquila_mde.collect.runner.now_ticks", now_in(timedelta(days=8)))
-    await work.collect("vulnerability")
-    assert work.simulator.control.faults_left == []
-    assert (await work.compare("vulnerability")).missing == 0
-
-
-async def test_lines_that_are_no_records_become_dead_letters(job: MakeJob) -> None:
-    work = job(**SIZES, quirks=Quirks(bad_export_lines=2))
-    report = (await work.collect("vulnerability"))["vulnerability"]
-    assert report.dead == 2
-    letters = work.documents("dead_letter")
-    assert len(letters) == 2
-    for letter in letters:
-        assert letter["mde"]["dead_letter"]["stream"] == "vulnerability"
-        assert letter["mde"]["dead_letter"]["original"].startswith("{")
-        assert letter["error"]["message"]
-    again = (await work.collect("vulnerability"))["vulnerability"]
-    assert again.dead == 0
 
 
 async def test_a_record_that_the_mapping_refuses_is_kept_with_the_reason(job: MakeJob) -> None:

@@ -24,6 +24,7 @@ from aquila_mde.settings import (
 )
 from aquila_mde.simulator.server import SimulatorServer
 from aquila_mde.streams.tree import PackageTree
+from tests.plugins.tally import Tally
 
 STREAMS = ("alert", "machine", "machine_action", "vulnerability")
 
@@ -124,8 +125,13 @@ def installed(engine_url: str) -> str:
 
 
 @pytest.fixture
-def job(installed: str, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Makes a job on a tenant of its own; nothing happens in it by itself."""
+def job(
+    installed: str, namespace: str, tmp_path: Path, tally: Tally
+) -> Iterator[Callable[..., Job]]:
+    """Makes a job on a tenant of its own; nothing happens in it by itself.
+
+    The faults that its tenant played are counted at the end.
+    """
     servers: list[SimulatorServer] = []
 
     def make(**options: Any) -> Job:
@@ -137,4 +143,6 @@ def job(installed: str, namespace: str, tmp_path: Path) -> Iterator[Callable[...
 
     yield make
     for server in servers:
+        for kind, times in server.control.faults_played.items():
+            tally.fault(f"tenant {kind}", times)
         server.close()

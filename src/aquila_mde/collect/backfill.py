@@ -264,7 +264,7 @@ class _Backfill:
                     window.end,
                     stream=stream.name,
                 ):
-                    await work.deliver(page.records)
+                    await work.deliver(page.records, unexpanded=page.unexpanded)
             if not live:
                 self._note(window)
             self.report.windows += 1

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
 from aquila_mde.elastic.bulk import Item, Outcome
+from aquila_mde.errors import AquilaError
 
 Done = Callable[[list[Outcome]], Awaitable[None]]
 
@@ -52,8 +54,13 @@ class Delivery:
     ) -> None:
         if error is None:
             await self.drain()
-        else:
-            await self._give_up()
+            return
+        if isinstance(error, AquilaError):
+            # The source failed: what it gave before is whole, and read again if it is lost here.
+            # Had the sink failed, nothing would be waiting any more.
+            with suppress(AquilaError):
+                await self.drain()
+        await self._give_up()
 
     async def submit(self, items: list[Item], done: Done) -> None:
         """Hand over a batch; waits while too much is under way."""

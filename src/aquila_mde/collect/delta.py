@@ -19,7 +19,7 @@ from aquila_mde.collect.state import Pass, StreamState, StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.changes import read_changes
 from aquila_mde.defender.client import DefenderClient
-from aquila_mde.defender.paging import Collection
+from aquila_mde.defender.page_reader import Collection
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.streams.collect_spec import CollectSpec, Delta
 from aquila_mde.streams.stream import Stream

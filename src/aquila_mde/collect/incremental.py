@@ -18,7 +18,8 @@ from aquila_mde.collect.state import Pass, StreamState, StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import BadRequestError
-from aquila_mde.defender.paging import Collection, Page, read_all, read_since
+from aquila_mde.defender.page_reader import Collection, Page
+from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, format_ticks, ticks_of
 from aquila_mde.streams.collect_spec import CollectSpec
 from aquila_mde.streams.stream import Stream
@@ -98,6 +99,7 @@ def collection_of(stream: Stream, field: str | None, *, expand: bool = True) -> 
         id_property=spec.identity.entity,
         time_field=field,
         expand=spec.endpoint.expand if expand else (),
+        expand_may_fail=expand and spec.endpoint.expand_may_fail,
         empty_on=spec.endpoint.empty_on,
     )
 
@@ -132,7 +134,11 @@ async def collect_incremental(
                 look_back=first_look_back,
             )
     async for page in pages:
-        await work.deliver(page.records, position=page.done_until if field else None)
+        await work.deliver(
+            page.records,
+            position=page.done_until if field else None,
+            unexpanded=page.unexpanded,
+        )
         if stop.is_set():
             return False
     return True

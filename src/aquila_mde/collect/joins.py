@@ -17,7 +17,8 @@ from aquila_mde.collect.document import with_join
 from aquila_mde.collect.join_store import JoinStore, Partner
 from aquila_mde.collect.state import StreamStore, Waiting
 from aquila_mde.defender.client import DefenderClient
-from aquila_mde.defender.paging import Collection, read_since
+from aquila_mde.defender.page_reader import Collection
+from aquila_mde.defender.paging import read_since
 from aquila_mde.defender.times import Ticks, format_ticks, ticks_of
 from aquila_mde.elastic.bulk import Item
 from aquila_mde.elastic.client import Engine

@@ -225,7 +225,7 @@ class _Comparison:
             async for page in pages:
                 read = self._versions(page.records, context)
                 due = [self._due(version) for _, version in read]
-                await self._compare(read, due, found, work)
+                await self._compare(read, due, found, work, page.unexpanded)
 
     async def _export(self) -> None:
         for attempt in range(1, _SNAPSHOTS + 1):
@@ -320,7 +320,12 @@ class _Comparison:
         return cursor is not None and generated is not None and cursor >= generated
 
     async def _compare(
-        self, read: _Read, due: list[bool], found: WindowReport, work: StreamPass | None
+        self,
+        read: _Read,
+        due: list[bool],
+        found: WindowReport,
+        work: StreamPass | None,
+        unexpanded: Sequence[str] = (),
     ) -> None:
         """Count what is there and what is not; hand over to ``work`` what is missing."""
         found.tenant += len(read)
@@ -359,7 +364,7 @@ class _Comparison:
                     # A search may not see it yet when another window brings it up again.
                     self._mended.add(version.entity)
         if work is not None and missing:
-            await work.deliver(missing)
+            await work.deliver(missing, unexpanded=unexpanded)
 
     async def _held(self, index: str, read: _Read) -> set[str]:
         ids = [version.document_id for _, version in read]

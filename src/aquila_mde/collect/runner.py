@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,7 +15,7 @@ import structlog
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state import State, StateError, StreamStore
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import AquilaError, RetriableError
@@ -186,9 +188,12 @@ class Collector:
             )
             complete = await reading.run()
             await self._fill_in(stream, joins)
-        except AquilaError as raised:
-            error = for_stream(raised, stream)
-            store.fail(error.message)
+        except (AquilaError, sqlite3.Error) as raised:
+            problem = self._state.error(raised) if isinstance(raised, sqlite3.Error) else raised
+            error = for_stream(problem, stream)
+            # A state that cannot be read or written may not take this either.
+            with suppress(StateError):
+                store.fail(error.message)
         return StreamReport(
             stream=stream.name,
             records=counts.records,

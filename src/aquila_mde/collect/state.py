@@ -19,6 +19,8 @@ from aquila_mde.collect.state_format import VERSION, statements
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import ConfigurationError, ExitCode
 
+_BROKEN = ("malformed", "not a database")
+"""How SQLite says that a file does not hold what it should."""
 _LOOK_UP = 500
 """Keys in one SELECT: well below SQLite's limit of bound values."""
 
@@ -108,6 +110,10 @@ class State:
         """Close the file and let the next collector in."""
         self._database.close()
         self._lock.close()
+
+    def error(self, raised: sqlite3.Error) -> StateError:
+        """What a failed reading means to the one who runs the collector."""
+        return StateError(self._file, str(raised))
 
     def stream(self, tenant_id: str, stream: str) -> StreamStore:
         """What is remembered of one stream of one tenant."""
@@ -334,11 +340,16 @@ class StateError(ConfigurationError):
     exit_code = ExitCode.ENVIRONMENT
 
     def __init__(self, file: Path, problem: str) -> None:
-        super().__init__(
-            f"The state file {file} cannot be used: {problem}.",
-            hint="Check that its folder exists, is writable and has room (setting: state, "
-            "AQUILA_STATE). Records delivered so far stay delivered.",
+        hint = (
+            "Check that its folder exists, is writable and has room (setting: state, "
+            "AQUILA_STATE). Records delivered so far stay delivered."
         )
+        if any(sign in problem for sign in _BROKEN):
+            hint = (
+                "Its content is damaged: move it away, and what it knew is read back from the "
+                "engine. Records delivered so far stay delivered."
+            )
+        super().__init__(f"The state file {file} cannot be used: {problem}.", hint=hint)
 
 
 class StateInUseError(ConfigurationError):

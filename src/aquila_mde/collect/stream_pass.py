@@ -108,21 +108,24 @@ class StreamPass:
         bad: Sequence[bytes] = (),
         position: Ticks | None = None,
         export: ExportMark | None = None,
+        unexpanded: Sequence[str] = (),
     ) -> None:
         """Send what is new in ``records``; once all of it is answered, save the position.
 
-        ``bad`` are lines that are no records at all. Returns when everything is on its way, which
-        may be before it is answered.
+        ``bad`` are lines that are no records at all; ``unexpanded`` is what the service could not
+        give with these records, which their documents then say. Returns when everything is on its
+        way, which may be before it is answered.
         """
         size = _BATCH_OF_RECORDS if self._columns is None else _BATCH
         for start in range(0, len(records), size):
             part = records[start : start + size]
             if start + size < len(records):
-                await self._deliver_batch(part, (), Batch())
+                await self._deliver_batch(part, (), Batch(), unexpanded)
             else:
-                await self._deliver_batch(part, bad, Batch(position=position, export=export))
+                batch = Batch(position=position, export=export)
+                await self._deliver_batch(part, bad, batch, unexpanded)
         if not records and (bad or position is not None or export is not None):
-            await self._deliver_batch((), bad, Batch(position=position, export=export))
+            await self._deliver_batch((), bad, Batch(position=position, export=export), ())
         self.counts.records += len(records) + len(bad)
         if self._progress:
             self._progress(self._stream, self.counts.records)
@@ -132,7 +135,11 @@ class StreamPass:
         await self._delivery.drain()
 
     async def _deliver_batch(
-        self, records: Sequence[msgspec.Raw | bytes], bad: Sequence[bytes], batch: Batch
+        self,
+        records: Sequence[msgspec.Raw | bytes],
+        bad: Sequence[bytes],
+        batch: Batch,
+        unexpanded: Sequence[str],
     ) -> None:
         refused = [unreadable(line) for line in bad]
         found = self._identify(records, refused)
@@ -143,10 +150,13 @@ class StreamPass:
         for each in unknown:
             if each.version.document_id in elsewhere:
                 self._note(each.version, batch)
+        also = (("unexpanded",), (msgspec.json.encode(unexpanded),)) if unexpanded else ((), ())
         items = [
             Item(
                 each.version.document_id,
-                self.writer.write(each.raw, each.joined.names, each.joined.values),
+                self.writer.write(
+                    each.raw, each.joined.names + also[0], each.joined.values + also[1]
+                ),
             )
             for each in fresh
         ]

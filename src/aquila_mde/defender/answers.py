@@ -102,6 +102,7 @@ def error_for(response: httpx.Response, host: str) -> AquilaError:
     return BadRequestError(
         f"{host} refuses the call ({reason.code or _phrase(response)}){said}",
         code=reason.code or str(status),
+        hint="This tenant refuses what others take: please report it with the request's number.",
         request_id=request_id,
     )
 

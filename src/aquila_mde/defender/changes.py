@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import BadRequestError, PagingLimitError
-from aquila_mde.defender.paging import Collection, Page, PageReader, Rows
+from aquila_mde.defender.page_reader import Collection, Page, PageReader, Rows
 from aquila_mde.defender.times import Ticks, format_ticks
 
 _WHOLE_SECONDS = len("2026-01-01T00:00:00")

@@ -18,6 +18,7 @@ from aquila_mde.defender.auth import Token, TokenSource
 from aquila_mde.defender.clouds import Cloud
 from aquila_mde.defender.errors import (
     DefenderUnavailableError,
+    ExpandFailedError,
     FileUnavailableError,
     ForeignLinkError,
 )
@@ -28,6 +29,8 @@ from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_contex
 from aquila_mde.errors import AquilaError, RetriableError
 
 _FIRST_WAIT = 1.0
+_EXPAND_TRIES = 3
+"""Attempts after which a 500 is taken to be for ever, where that is known to happen."""
 _FILE_ENCODING = {"Accept-Encoding": "identity"}
 
 
@@ -101,6 +104,7 @@ class DefenderClient:
         *,
         stream: str,
         empty_on: tuple[int, ...] = (),
+        may_fail: bool = False,
     ) -> Answer:
         """The answer to a GET of a path (``/api/alerts``) or of a paging link.
 
@@ -108,6 +112,9 @@ class DefenderClient:
         answer becomes an error: :class:`PermissionDeniedError`, :class:`BadRequestError`,
         :class:`NotFoundError`, :class:`ForeignLinkError`, :class:`SignInError` or, after the
         retries are used up, :class:`DefenderUnavailableError`.
+
+        ``may_fail``: the call may be one that the service can never answer. A few 500 are then
+        enough for an :class:`ExpandFailedError`.
         """
         try:
             url = self._url(path_or_link, params)
@@ -127,7 +134,13 @@ class DefenderClient:
                 with attempt:
                     if attempt.num > 1 and budget is not None:
                         await budget.take()
-                    return await self._ask(url, budget, empty_on, stream)
+                    return await self._ask(
+                        url,
+                        budget,
+                        empty_on,
+                        stream,
+                        give_up=may_fail and attempt.num >= _EXPAND_TRIES,
+                    )
             raise AssertionError("stamina returns or raises")  # pragma: no cover
         except AquilaError as error:
             error.stream = stream
@@ -173,14 +186,20 @@ class DefenderClient:
 
     def _next_wait(self, error: Exception) -> bool | float:
         """Whether ``error`` is worth another attempt, and when: what stamina asks."""
-        if not isinstance(error, RetriableError):
+        if not isinstance(error, RetriableError) or isinstance(error, ExpandFailedError):
             return False
         if error.wait is None:
             return True
         return min(error.wait, self.retry.longest_wait) if self.retry.wait else 0.0
 
     async def _ask(
-        self, url: str, budget: Budget | None, empty_on: tuple[int, ...], stream: str
+        self,
+        url: str,
+        budget: Budget | None,
+        empty_on: tuple[int, ...],
+        stream: str,
+        *,
+        give_up: bool,
     ) -> Answer:
         token = await self._tokens.token()
         response = await self._send(url, token, stream)
@@ -193,6 +212,8 @@ class DefenderClient:
         if status == 200 and is_json(response):
             return _answer(response, response.content)
         error = error_for(response, host_of(url))
+        if give_up and status == 500:
+            raise ExpandFailedError(str(error))
         if isinstance(error, DefenderUnavailableError):
             error.wait = retry_after(response)
             if budget is not None and status == 429 and error.wait:

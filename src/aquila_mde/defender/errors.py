@@ -76,6 +76,10 @@ class DefenderUnavailableError(RetriableError):
         self.wait = wait
 
 
+class ExpandFailedError(DefenderUnavailableError):
+    """An answer in which something is expanded fails each time; without that it may not."""
+
+
 class FileUnavailableError(DefenderUnavailableError):
     """An export file could not be read to its end; fresh links may help."""
 

@@ -9,18 +9,12 @@ until one comes that has not been.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import msgspec
-
-from aquila_mde.defender.client import Answer, DefenderClient
-from aquila_mde.defender.errors import (
-    BadRequestError,
-    DefenderUnavailableError,
-    PagingLimitError,
-)
-from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
+from aquila_mde.defender.client import DefenderClient
+from aquila_mde.defender.errors import BadRequestError, ExpandFailedError, PagingLimitError
+from aquila_mde.defender.page_reader import Collection, Page, PageReader, Rows
+from aquila_mde.defender.times import Ticks
 
 _AIM = 2 / 3
 """How full a page should be: fuller ones come back cut too often, and of evenly spread rows this
@@ -31,168 +25,8 @@ _FEW = 0.05
 _MOST_PASSES = 25
 _MOST_IDLE_CALLS = 50
 """Calls in a row, within one pass, that bring only rows which that pass has had."""
-_MISSING = (b"", b"null", b'""')
-
-
-@dataclass(frozen=True)
-class Collection:
-    """What the collection is called and how it is asked for."""
-
-    path: str
-    page_size: int
-    """The ``$top`` of each call."""
-    id_property: str
-    time_field: str | None = None
-    """The property that stretches of time are cut by."""
-    expand: tuple[str, ...] = ()
-    empty_on: tuple[int, ...] = ()
-    """Statuses that mean an empty collection."""
-    size_parameter: str = "$top"
-    """What the number of rows that are asked for is called."""
-    parameters: tuple[tuple[str, str], ...] = ()
-    """What else each call says."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some records, as they came."""
-
-    records: list[msgspec.Raw]
-    """Parts of one body, which lives as long as any of them."""
-    done_until: Ticks | None
-    """With this page delivered, so is every record of the stretch whose time is before this.
-
-    ``None``: not yet known, more pages of the same time follow. In a reading without an upper
-    bound it is never beyond the service's own time or, where the service does not say it, the
-    newest time among the records: what is dated later, others may still be added before it.
-    """
-    server_time: Ticks | None
-
-
-class _Envelope(msgspec.Struct):
-    value: list[msgspec.Raw]
-    next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one answer, and the link to the next if it has one."""
-
-    records: list[msgspec.Raw]
-    next_link: str | None
-    server_time: Ticks | None
-
-
-class PageReader:
-    """One collection of one tenant."""
-
-    def __init__(self, client: DefenderClient, collection: Collection, stream: str) -> None:
-        self.collection = collection
-        self.stream = stream
-        self._client = client
-        self._limit = client.page_limit(collection.path, collection.expand)
-        self._ids = _property_decoder(collection.id_property)
-        self._times = _property_decoder(collection.time_field or "")
-
-    async def rows(self, condition: str | None, *, skip: int = 0) -> Rows:
-        """The rows that fulfil ``condition``, as many as the service gives at once."""
-        params = dict(self.collection.parameters)
-        params[self.collection.size_parameter] = str(self.collection.page_size)
-        if skip:
-            params["$skip"] = str(skip)
-        if condition:
-            params["$filter"] = condition
-        if self.collection.expand:
-            params["$expand"] = ",".join(self.collection.expand)
-        return await self._get(self.collection.path, params)
-
-    async def follow(self, link: str) -> Rows:
-        """The rows behind a paging link."""
-        return await self._get(link, None)
-
-    def cut(self, rows: Rows) -> bool | None:
-        """Whether the service cut this answer; ``None``: it has to be asked."""
-        count = len(rows.records)
-        if count >= self.collection.page_size or rows.next_link is not None:
-            return True
-        return self._limit.cuts(count)
-
-    async def may_be_cut(self, rows: Rows, condition: str) -> bool:
-        """Whether the service holds more rows than it gave; asks for the next one if need be."""
-        cut = self.cut(rows)
-        if cut is not None:
-            return cut
-        count = len(rows.records)
-        params = {"$top": "1", "$skip": str(count), "$filter": condition}
-        try:
-            behind = await self._get(self.collection.path, params)
-        except BadRequestError:
-            # Nobody may look there, so nobody knows.
-            return True
-        self.learn(rows, whole=not behind.records)
-        return bool(behind.records)
-
-    def learn(self, rows: Rows, *, whole: bool) -> None:
-        """It turned out whether there are further rows behind these."""
-        self._limit.learn(len(rows.records), whole=whole)
-
-    async def _get(self, path_or_link: str, params: dict[str, str] | None) -> Rows:
-        answer = await self._client.get(
-            path_or_link, params, stream=self.stream, empty_on=self.collection.empty_on
-        )
-        if answer.status in self.collection.empty_on:
-            return Rows([], None, answer.server_time)
-        envelope = self._open(answer)
-        self._limit.saw(len(envelope.value))
-        return Rows(envelope.value, envelope.next_link, answer.server_time)
-
-    def _open(self, answer: Answer) -> _Envelope:
-        try:
-            return msgspec.json.decode(answer.body, type=_Envelope)
-        except msgspec.DecodeError as error:
-            raise DefenderUnavailableError(
-                f"The answer of {self.collection.path} is not a list of records: {error}",
-                stream=self.stream,
-                request_id=answer.request_id,
-            ) from None
-
-    def window(self, start: Ticks, end: Ticks | None) -> str:
-        """``$filter`` for the times from ``start`` to before ``end``."""
-        name = self.collection.time_field
-        since = f"{name} ge {format_ticks(start)}"
-        return since if end is None else f"{since} and {name} lt {format_ticks(end)}"
-
-    def identities(self, records: list[msgspec.Raw]) -> list[bytes]:
-        """What tells each record from the others: its id or, without one, all of it."""
-        found = (bytes(self._ids.decode(raw).value) for raw in records)
-        return [
-            identity if identity not in _MISSING else bytes(raw)
-            for identity, raw in zip(found, records, strict=True)
-        ]
-
-    def latest(self, records: list[msgspec.Raw]) -> Ticks | None:
-        """The newest time of ``records``."""
-        times = self.times(records)
-        return times[-1] if times else None
-
-    def times(self, records: list[msgspec.Raw]) -> list[Ticks]:
-        """The times of ``records`` in order; a record without a time has none here either."""
-        found = []
-        for raw in records:
-            try:
-                found.append(parse_ticks(msgspec.json.decode(self._times.decode(raw).value)))
-            except (msgspec.DecodeError, TypeError, ValueError):
-                continue
-        found.sort()
-        return found
-
-
-def _property_decoder(name: str) -> msgspec.json.Decoder[Any]:
-    """Decodes one property of a record, as it is written there, and nothing else."""
-    record = msgspec.defstruct(
-        "Record", [("value", msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw()))]
-    )
-    return msgspec.json.Decoder(record)
+_IDS_AT_ONCE = 20
+"""So many ids are well below the 2,048 characters that a query string may be limited to."""
 
 
 async def read_since(
@@ -208,6 +42,10 @@ async def read_since(
     The pages go forward in time, so that a record that is updated meanwhile is met again later
     and never missed. One call is enough where one answer holds everything and is shorter than
     an earlier one; if not, one more call asks whether that was all.
+
+    Where answers that are to be expanded may fail for ever, one that does is read without that and
+    shared out until the record is found that cannot be expanded, or the number that can. Raises
+    :class:`DefenderUnavailableError` when too many in a row cannot.
     """
     reader = PageReader(client, collection, stream)
     position = since
@@ -218,28 +56,38 @@ async def read_since(
     end = until
     fullest = 0
     cut_once = False
+    # Fewest rows that could not be expanded together, unless one of them alone was the reason.
+    too_many: int | None = None
     while True:
         condition = reader.window(position, end)
-        rows = await reader.rows(condition)
-        fullest = max(fullest, len(rows.records))
+        rows = await reader.rows_at_any_rate(condition)
+        if not rows.unexpanded:
+            fullest = max(fullest, len(rows.records))
         here = rows.server_time or reader.latest(rows.records)
         now = max((time for time in (now, here) if time is not None), default=None)
-        if await reader.may_be_cut(rows, condition):
-            cut_once = True
+        cut = await reader.may_be_cut(rows, condition)
+        several = cut or len(rows.records) > 1
+        if cut or (rows.unexpanded and several):
+            cut_once = cut_once or not rows.unexpanded
+            if rows.unexpanded:
+                too_many = min(too_many or len(rows.records), len(rows.records))
             if end != position + 1:
                 if end != ends[-1]:
                     ends.append(end)
-                end = _shorter(reader, rows, position, end)
+                end = _shorter(reader, rows, position, end, cut=cut)
                 continue
             # One single point in time holds more than an answer.
-            async for page in read_all(client, collection, stream=stream, filter=condition):
+            async for page in _at_one_time(client, reader, condition):
                 yield page
-            rows = replace(rows, records=[])
+            rows = replace(rows, records=[], unexpanded=())
+            too_many = None
+        elif rows.unexpanded:
+            too_many = None
         if end is None:
-            yield Page(rows.records, now, rows.server_time)
+            yield Page(rows.records, now, rows.server_time, rows.unexpanded)
             return
         known = until is not None or (now is not None and end <= now)
-        yield Page(rows.records, end if known else now, rows.server_time)
+        yield Page(rows.records, end if known else now, rows.server_time, rows.unexpanded)
         count, length = len(rows.records), end - position
         position = end
         while ends and ends[-1] is not None and ends[-1] <= position:
@@ -247,19 +95,50 @@ async def read_since(
         if not ends:
             return
         full = fullest if cut_once else collection.page_size
+        full = full if too_many is None else min(full, max(1, too_many - 1))
         end = _longer(position, ends[-1], count, length, full)
         if end is not None and ends[-1] is None and rows.server_time is not None:
             # Behind the service's own time there is next to nothing: leave the end open.
             end = None if end >= rows.server_time else end
 
 
-def _shorter(reader: PageReader, rows: Rows, start: Ticks, end: Ticks | None) -> Ticks:
-    """An end before ``end`` and after ``start`` for the stretch that came back cut.
+async def _at_one_time(
+    client: DefenderClient, reader: PageReader, condition: str
+) -> AsyncIterator[Page]:
+    """Every record of one single point in time, each once, those that cannot be expanded too."""
+    collection, stream = reader.collection, reader.stream
+    given: set[bytes] = set()
+    try:
+        async for page in read_all(client, collection, stream=stream, filter=condition):
+            given.update(reader.identities(page.records))
+            yield page
+    except ExpandFailedError:
+        plain = replace(collection, expand=())
+        async for page in read_all(client, plain, stream=stream, filter=condition):
+            identified = zip(reader.identities(page.records), page.records, strict=True)
+            left = [raw for identity, raw in identified if identity not in given]
+            parts = [left[at : at + _IDS_AT_ONCE] for at in range(0, len(left), _IDS_AT_ONCE)]
+            while parts:
+                part = parts.pop()
+                rows = await reader.rows_at_any_rate(f"{condition} and ({reader.one_of(part)})")
+                if len(part) > 1 and (rows.unexpanded or len(rows.records) < len(part)):
+                    parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+                else:
+                    yield Page(rows.records, None, rows.server_time, rows.unexpanded)
+
+
+def _shorter(
+    reader: PageReader, rows: Rows, start: Ticks, end: Ticks | None, *, cut: bool
+) -> Ticks:
+    """An end before ``end`` and after ``start`` for the stretch that was too long.
 
     Half way, or at the middle one of the rows received if that is earlier: were the rows spread
-    evenly that says the same, and where they are all of one time it leads there at once.
+    evenly that says the same, and where they are all of one time it leads there at once. Rows
+    that were not ``cut`` are known to be all, so the middle one halves them.
     """
     times = [time for time in reader.times(rows.records) if time >= start]
+    if times and not cut:
+        return max(times[len(times) // 2], start + 1)
     if end is None:
         end = max([*times[-1:], rows.server_time or start, start + 1]) + 1
     half = (start + end) // 2

@@ -77,6 +77,7 @@ def refusal(
         return DefenderUnavailableError(
             f"{host} cannot sign in anybody at the moment (HTTP {answer.status_code})",
             wait=float(after) if after.isdecimal() else None,
+            hint="It was tried again for a while; the next pass asks again.",
             tenant=credential.tenant_id,
         )
     if not body:

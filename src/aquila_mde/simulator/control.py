@@ -58,6 +58,7 @@ class Control(GraphControl):
         self._api = api
         self._faults = faults
         self._requests = requests
+        self.faults_played = faults.played
         self._added = 0
 
     # Time
@@ -191,9 +192,9 @@ class Control(GraphControl):
                 return found
             return self._record(source, key).values()
 
-    def poison(self, key: str) -> None:
-        """Make the evidence of an alert unreadable: every page that expands it is a 500."""
-        self._api.poisoned.add(key)
+    def poison(self, key: str, *, healed: bool = False) -> None:
+        """Make the evidence of an alert unreadable, each page that expands it a 500; or heal it."""
+        (self._api.poisoned.discard if healed else self._api.poisoned.add)(key)
 
     def regenerate_export(self) -> None:
         """Rebuild the vulnerability export now."""

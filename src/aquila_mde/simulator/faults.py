@@ -7,6 +7,7 @@ played: the first request for alerts is answered with 503, the second breaks off
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -97,6 +98,8 @@ class FaultPlayer:
 
     def __init__(self, plan: FaultPlan) -> None:
         self._lock = threading.Lock()
+        self.played: Counter[str] = Counter()
+        """How often what has hit, of all plans so far; a status by its number."""
         self.play(plan)
 
     def play(self, plan: FaultPlan) -> None:
@@ -123,6 +126,8 @@ class FaultPlayer:
                     self._passed[index] += 1
                     continue
                 self._hits[index] += 1
+                kind = f"{fault.status}" if fault.what == "status" else fault.what
+                self.played[kind] += 1
                 return fault
         return None
 

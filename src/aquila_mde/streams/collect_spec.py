@@ -59,6 +59,9 @@ class Endpoint(Declared):
     page_size: int = Field(default=10_000, gt=0, le=200_000)
     """Most rows that are asked for at once; an export has files instead."""
     expand: tuple[Property, ...] = ()
+    expand_may_fail: bool = False
+    """Whether single records make every answer that expands them a 500. They are then found, and
+    taken without what would be expanded."""
     empty_on: tuple[int, ...] = ()
     """HTTP statuses by which this endpoint says that there is nothing to read."""
     sas_hours: int = Field(default=6, ge=1, le=6)
@@ -261,6 +264,8 @@ class CollectSpec(Declared):
             raise ValueError("delta belongs to the export strategy")
         if self.sweep and not self.cursor:
             raise ValueError("sweep needs a cursor: without one every pass reads everything")
+        if self.endpoint.expand_may_fail and not (self.endpoint.expand and self.cursor):
+            raise ValueError("expand_may_fail needs expand, and a cursor to find the record by")
         if self.strategy != "export" and any(p.bucket_of_export for p in self.identity.parts):
             raise ValueError("bucket_of_export belongs to the export strategy")
         if self.identity.renew and not self.identity.by_content:

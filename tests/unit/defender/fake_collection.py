@@ -17,6 +17,7 @@ from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 
 TIME = "lastUpdateTime"
 _parse = lru_cache(maxsize=None)(parse_ticks)
+_IDS = re.compile(r"id eq '([^']+)'")
 _CONDITION = re.compile(rf"{TIME} (ge|lt) (\S+)")
 
 
@@ -37,6 +38,10 @@ class FakeCollection:
     """Whether a cut answer names the next page."""
     order: str = "random"
     """``random`` for each call, ``storage``, ``shifting`` (one row moves on with each call)."""
+    poisoned: frozenset[str] = frozenset()
+    """Ids of records that make every answer with ``$expand`` a 500."""
+    expands: int = 10_000
+    """Most rows that can be expanded in one answer."""
     seed: int = 0
     calls: list[dict[str, str]] = field(default_factory=list)
 
@@ -52,6 +57,9 @@ class FakeCollection:
         found = [row for row in self._ordered() if self._fits(row, asked.get("$filter", ""))]
         skip = skip if self.heeds_skip else 0
         page = found[skip : skip + min(top, self.cap)]
+        spoiled = any(row["id"] in self.poisoned for row in page) or len(page) > self.expands
+        if "$expand" in asked and spoiled:
+            return error(500, "InternalServerError", "")
         link = None
         if self.links and skip + len(page) < len(found):
             link = str(request.url.include_query_params(**{"$skip": skip + len(page)}))
@@ -66,6 +74,9 @@ class FakeCollection:
 
     @staticmethod
     def _fits(row: dict[str, Any], condition: str) -> bool:
+        if (wanted := _IDS.findall(condition)) and row["id"] not in wanted:
+            return False
+        condition = condition.partition(" and (")[0]
         limits = _CONDITION.findall(condition)
         assert condition.count(" and ") == max(len(limits) - 1, 0)
         time = _parse(row[TIME])

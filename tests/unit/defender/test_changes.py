@@ -13,7 +13,7 @@ from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, ro
 from aquila_mde.defender.changes import read_changes
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import BadRequestError, ForeignLinkError, PagingLimitError
-from aquila_mde.defender.paging import Collection
+from aquila_mde.defender.page_reader import Collection
 from aquila_mde.defender.times import parse_ticks
 
 PATH = "/api/machines/SoftwareVulnerabilityChangesByMachine"

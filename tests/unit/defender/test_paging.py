@@ -18,7 +18,8 @@ from aquila_mde.defender.errors import (
     NotFoundError,
     PagingLimitError,
 )
-from aquila_mde.defender.paging import Collection, Page, read_all, read_since
+from aquila_mde.defender.page_reader import Collection, Page
+from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks
 
 PATH = "/api/alerts"

@@ -135,6 +135,7 @@ def test_a_connection_that_breaks_off(simulator: StartSimulator, call: Call, wha
     with pytest.raises(httpx.TransportError):
         caller.get("/api/alerts")
     assert server.control.faults_left == []
+    assert server.control.faults_played == {what: 1}
     assert len(caller.values("/api/alerts")) == 2_000
 
 

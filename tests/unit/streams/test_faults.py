@@ -102,6 +102,7 @@ def test_a_file_that_is_not_utf8_is_a_fault(tree: PackageTree) -> None:
             "bucket_of_export belongs to the export strategy",
         ),
         ("strategy: incremental", "strategy: export", "", "an export has neither"),
+        ("  expand: [evidence]\n", "", "", "expand_may_fail needs expand"),
         ("strategy: incremental", "strategy: guess", "strategy", "input should be 'incremental'"),
         ("  entity: id\n", "  entity: id\n  renew: {day_of: lastSeen}\n", "", "identity.renew"),
         ("    - id\n", "    - 'not a name'\n", "identity.parts[0]", "string should match"),
