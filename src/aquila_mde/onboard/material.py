@@ -84,13 +84,16 @@ class Material:
 
     @classmethod
     def pem(cls, text: str, where: str) -> Material:
-        """Key and certificate. Raises :class:`ConfigurationError` when there is no certificate."""
+        """Key and certificate. Raises :class:`ConfigurationError` when one of them is missing."""
         material = cls(SecretStr(text), True)
         try:
+            if "PRIVATE KEY-----" not in text:
+                # A file of somebody else, which must not be taken for ours and replaced.
+                raise ValueError
             _ = material.certificate
         except ValueError:
             raise ConfigurationError(
-                f"There is no certificate in {where}.",
+                f"There is no private key with its certificate in {where}.",
                 hint="Move the file away: aquila-mde onboard then makes a new one.",
             ) from None
         return material

@@ -191,7 +191,9 @@ class Directory:
         """Grant all that an application asks for, as an administrator does by the link."""
         with self.lock:
             wanted = client_id or self._sign_in.application.client_id
-            entry = next(e for e in self.entries if e.application.client_id == wanted)
+            entry = next((e for e in self.entries if e.application.client_id == wanted), None)
+            if entry is None:
+                raise KeyError(f"no application {wanted}")
             if entry.principal_id is None:
                 self._make_principal(entry)
             asked = {

@@ -154,7 +154,7 @@ class GraphHttp:
             return _page("Let the application read Defender? <button>Accept</button>")
         try:
             self._directory.consent_to_all(request.query_params.get("client_id"))
-        except StopIteration:
+        except KeyError:
             return _page("There is no such application.", 400)
         return _page("AADSTS500113: No reply address is registered for the application.")
 

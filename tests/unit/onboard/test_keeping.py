@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keyring
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 from tests.plugins.file_keyring import FileKeyring
 
@@ -118,8 +119,11 @@ def test_without_the_package_the_message_says_how_to_get_it(
 def test_a_file_that_is_something_else_says_so(tmp_path: Path) -> None:
     keeper = FileKeeper(tmp_path / "aquila.pem", Kind.CERTIFICATE)
     keeper.file.write_text("not PEM")
-    with pytest.raises(ConfigurationError, match="no certificate in"):
-        keeper.read()
+    public = new_certificate("x", timedelta(days=1)).certificate.public_bytes(Encoding.PEM)
+    for text in ("not PEM", public.decode(), "-----BEGIN PRIVATE KEY-----\nx"):
+        keeper.file.write_text(text)
+        with pytest.raises(ConfigurationError, match="no private key with its certificate in"):
+            keeper.read()
     keeper.file.write_bytes(b"\xff\xfe")
     with pytest.raises(StoreError, match="not a text file"):
         keeper.read()

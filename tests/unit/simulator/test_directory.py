@@ -242,11 +242,9 @@ def test_a_registered_application_is_told_with_what_control_does(
     assert len(told["appRoleAssignments"]) == 2
     control.give_consent()
     assert len(control.directory()["appRoleAssignments"]) == 3
-    with pytest.raises(StopIteration):
+    with pytest.raises(KeyError):
         control.give_consent("unknown")
-    with httpx.Client() as _:
-        me = Operator(server)
+    with Operator(server).http as browser:
         link = f"/{server.tenant_id}/adminconsent?client_id="
-        assert me.http.get(link + server.client_id).status_code == 200
-        assert me.http.post(link + "unknown").status_code == 400
-        me.http.close()
+        assert browser.get(link + server.client_id).status_code == 200
+        assert browser.post(link + "unknown").status_code == 400
