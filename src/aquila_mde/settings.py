@@ -13,9 +13,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -52,6 +60,15 @@ _VARIABLES = {
     "KIBANA_CA_FILE": ("kibana", "ca_file"),
     "KIBANA_SPACE": ("kibana", "space"),
 }
+
+
+def _place(value: object) -> object:
+    if not isinstance(value, str | Path):
+        raise ValueError("must be the path of a file, or elasticsearch")  # noqa: TRY004
+    return value
+
+
+_State = Annotated[Literal["elasticsearch"] | Path, BeforeValidator(_place)]
 
 
 class _Part(BaseModel):
@@ -181,8 +198,8 @@ class Settings(_Layered):
     tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
     kibana: KibanaSettings | None = None
-    state: Path = Path("aquila-state.sqlite3")
-    """The file that remembers what was delivered; it moves with the collector."""
+    state: _State = Path("aquila-state.sqlite3")
+    """What remembers what was delivered: a file, which moves with the collector, or the engine."""
     streams: dict[str, StreamSettings] = {}
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import httpx
 import pytest
 import yaml
 
+from aquila_mde.collect import engine_lease
 from aquila_mde.collect.runner import Collector, StreamReport
+from aquila_mde.collect.state_place import open_view
+from aquila_mde.collect.state_view import StateView
 from aquila_mde.demo.comparison import Comparison, compare
 from aquila_mde.elastic.assets import install
 from aquila_mde.elastic.client import Engine
@@ -25,6 +29,7 @@ from aquila_mde.settings import (
 from aquila_mde.simulator.server import SimulatorServer
 from aquila_mde.streams.tree import PackageTree
 from tests.plugins.tally import Tally
+from tests.system.stateless import QUICK
 
 STREAMS = ("alert", "machine", "machine_action", "vulnerability")
 
@@ -38,6 +43,8 @@ class Job:
     namespace: str
     folder: Path
     tree: PackageTree
+    stateless: bool = False
+    """Whether the state is kept in the engine."""
 
     @property
     def state(self) -> Path:
@@ -47,7 +54,7 @@ class Job:
         values = self.simulator.settings()
         values["tenant"]["namespace"] = self.namespace
         values["elasticsearch"] = {"url": self.engine_url}
-        values["state"] = str(self.state)
+        values["state"] = "elasticsearch" if self.stateless else str(self.state)
         return values
 
     def config(self, **changes: Any) -> Path:
@@ -57,8 +64,10 @@ class Job:
             section = values["tenant"] if key in TenantSettings.model_fields else values
             section[key] = value
         file = self.folder / "settings.yml"
-        file.write_text(yaml.safe_dump(values))
-        return file
+        # In one step: a process that was just started may be reading it.
+        written = file.with_suffix(".new")
+        written.write_text(yaml.safe_dump(values))
+        return written.replace(file)
 
     def settings(self) -> Settings:
         return load_settings(self.config(), environment={})
@@ -77,6 +86,23 @@ class Job:
             if report.error is not None:
                 raise report.error
         return {report.stream: report for report in reports}
+
+    def lose_state(self) -> None:
+        if self.stateless:
+            self.ask("DELETE", f"/{self.state_index}")
+        else:
+            self.state.unlink()
+
+    @property
+    def state_index(self) -> str:
+        return f"aquila_mde-state-{self.namespace}"
+
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator[StateView]:
+        """The state, beside a collector that may be at work."""
+        async with await self.engine() as engine:
+            with closing(await open_view(self.settings(), engine)) as view:
+                yield view
 
     async def compare(self, stream: str) -> Comparison:
         """Tenant against index."""
@@ -124,14 +150,30 @@ def installed(engine_url: str) -> str:
     return engine_url
 
 
+IN_BOTH = pytest.mark.parametrize("state_kind", ["file", "engine"])
+"""Runs a test with a state in a file and with one in the engine."""
+
+
+@pytest.fixture
+def state_kind() -> str:
+    """Where the state of a job is kept; see ``IN_BOTH``."""
+    return "file"
+
+
 @pytest.fixture
 def job(
-    installed: str, namespace: str, tmp_path: Path, tally: Tally
+    installed: str,
+    namespace: str,
+    tmp_path: Path,
+    state_kind: str,
+    tally: Tally,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Job]]:
     """Makes a job on a tenant of its own; nothing happens in it by itself.
 
     The faults that its tenant played are counted at the end.
     """
+    monkeypatch.setattr(engine_lease, "PACE", QUICK)
     servers: list[SimulatorServer] = []
 
     def make(**options: Any) -> Job:
@@ -139,9 +181,10 @@ def job(
         server = SimulatorServer(**sizes | {"activity": 0, "quota_scale": None} | options)
         servers.append(server)
         tree = options.get("tree") or PackageTree.default()
-        return Job(server, installed, namespace, tmp_path, tree)
+        return Job(server, installed, namespace, tmp_path, tree, state_kind == "engine")
 
     yield make
+    httpx.delete(f"{installed}/aquila_mde-state-{namespace}")
     for server in servers:
         for kind, times in server.control.faults_played.items():
             tally.fault(f"tenant {kind}", times)

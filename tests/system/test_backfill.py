@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from aquila_mde.collect.backfill import BackfillReport, backfill, state_file_of
+from aquila_mde.collect.backfill import BackfillReport, backfill
 from aquila_mde.collect.runner import Collector
-from aquila_mde.collect.windows import moment
+from aquila_mde.collect.windows import moment, short
 from aquila_mde.defender.errors import DefenderUnavailableError
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import Settings, load_settings
@@ -108,7 +108,7 @@ async def test_a_backfill_that_was_cut_off_goes_on(job: MakeJob) -> None:
         for year, month in months
         for day in range(1, 29)
     )
-    file = state_file_of(work.settings(), SINCE, UNTIL)
+    file = work.state.with_name(f"{work.state.name}.backfill-{short(SINCE)}-{short(UNTIL)}")
     control.set_faults([Fault("/api/alerts", "status", when=15, times=10_000, status=503)])
     with pytest.raises(DefenderUnavailableError):
         await past(work, "alert")

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from aquila_mde.collect.state_view import StateView
 from aquila_mde.simulator.quirks import Quirks
-from tests.system.conftest import STREAMS, Job
+from tests.system.conftest import IN_BOTH, STREAMS, Job
 
 MakeJob = Callable[..., Job]
 MINUTE = timedelta(minutes=1)
 EQUAL = "2026-03-01T00:00:00.1234567Z"
 
 
+@IN_BOTH
 async def test_every_stream_of_a_tenant_is_in_the_index_once(job: MakeJob) -> None:
     work = job(machines=60, alerts=150, actions=70, vulnerabilities=2_000)
     first = await work.collect()
@@ -29,17 +29,19 @@ async def test_every_stream_of_a_tenant_is_in_the_index_once(job: MakeJob) -> No
     )
 
 
+@IN_BOTH
 async def test_with_its_state_lost_the_collector_adds_no_version_twice(job: MakeJob) -> None:
     work = job(alerts=40, actions=20, vulnerabilities=300)
     await work.collect()
     for stream in ("alert", "machine_action", "vulnerability"):
         work.rollover(stream)
-    work.state.unlink()
+    work.lose_state()
     again = await work.collect("alert", "machine_action", "vulnerability")
     assert [report.created for report in again.values()] == [0, 0, 0]
     assert again["vulnerability"].existing == 300
 
 
+@IN_BOTH
 @pytest.mark.parametrize("quirks", [Quirks(), Quirks(actions_by_update_time=False)])
 async def test_a_lost_state_is_rebuilt_from_the_index(job: MakeJob, quirks: Quirks) -> None:
     streams = ("alert", "machine_action")
@@ -51,8 +53,8 @@ async def test_a_lost_state_is_rebuilt_from_the_index(job: MakeJob, quirks: Quir
     for stream in (*streams, "checkpoint"):
         work.rollover(stream)
         work.ask("POST", f"/{work.index(stream)}/_refresh")
-    before = {stream: known(work, stream) for stream in streams}
-    work.state.unlink()
+    before = {stream: await known(work, stream) for stream in streams}
+    work.lose_state()
 
     control.advance(timedelta(hours=3))
     control.update_action(waiting, {"status": "Succeeded"})
@@ -63,7 +65,7 @@ async def test_a_lost_state_is_rebuilt_from_the_index(job: MakeJob, quirks: Quir
         # Three days, or thirty for actions that are still open, instead of half a year.
         assert 0 < again[stream].records < first[stream].records * 0.6
         assert (await work.compare(stream)).missing == 0
-        ids, cursor = known(work, stream)
+        ids, cursor = await known(work, stream)
         assert before[stream][1] < cursor
         assert len(ids & before[stream][0]) > 0.8 * len(before[stream][0]) > 0
     assert len(work.documents("machine_action")) == first["machine_action"].created + 1
@@ -76,14 +78,14 @@ async def test_data_that_was_deleted_with_the_state_is_collected_again(job: Make
     await work.collect("alert")
     work.ask("DELETE", f"/_data_stream/{work.index('alert')}")
     work.ask("POST", f"/{work.index('checkpoint')}/_refresh")
-    work.state.unlink()
+    work.lose_state()
     assert (await work.collect("alert"))["alert"].created == 50
 
 
 async def test_after_a_lost_state_a_machine_is_indexed_once_more(job: MakeJob) -> None:
     work = job(machines=30)
     await work.collect("machine")
-    work.state.unlink()
+    work.lose_state()
     assert (await work.collect("machine"))["machine"].created == 30
     assert (await work.collect("machine"))["machine"].created == 0
 
@@ -143,6 +145,7 @@ async def test_a_late_alert_is_found_by_the_overlap(job: MakeJob) -> None:
     assert late in {document["event"]["id"] for document in work.documents("alert")}
 
 
+@IN_BOTH
 async def test_a_very_late_alert_is_found_by_the_sweep(job: MakeJob, monkeypatch) -> None:
     work = job()
     control = work.simulator.control
@@ -155,6 +158,7 @@ async def test_a_very_late_alert_is_found_by_the_sweep(job: MakeJob, monkeypatch
     assert (await work.collect("alert"))["alert"].created == 1
 
 
+@IN_BOTH
 async def test_a_machine_is_indexed_again_only_when_it_changed(job: MakeJob) -> None:
     work = job(machines=0)
     control = work.simulator.control
@@ -175,6 +179,7 @@ async def test_a_machine_is_indexed_again_only_when_it_changed(job: MakeJob) -> 
     assert tags_in_order == [["a"], ["b"], ["a"]]
 
 
+@IN_BOTH
 async def test_a_tag_that_does_not_move_last_seen_is_found_by_the_daily_sweep(
     job: MakeJob, monkeypatch
 ) -> None:
@@ -188,6 +193,7 @@ async def test_a_tag_that_does_not_move_last_seen_is_found_by_the_daily_sweep(
     assert (await work.collect("machine"))["machine"].created == 1
 
 
+@IN_BOTH
 async def test_a_tenant_that_refuses_the_update_time_of_actions_is_read_by_creation(
     job: MakeJob,
 ) -> None:
@@ -214,6 +220,7 @@ async def test_a_tenant_that_refuses_the_update_time_of_actions_is_read_by_creat
     }
 
 
+@IN_BOTH
 async def test_a_new_export_adds_only_what_changed(job: MakeJob, monkeypatch) -> None:
     work = job(vulnerabilities=400)
     control = work.simulator.control
@@ -233,13 +240,12 @@ def now_in(span: timedelta) -> Callable[[], int]:
     return lambda: time.time_ns() // 100 + span // timedelta(microseconds=1) * 10
 
 
-def known(work: Job, stream: str) -> tuple[set[str], int]:
+async def known(work: Job, stream: str) -> tuple[set[str], int]:
     """The ids that the state remembers of ``stream``, and the cursor."""
-    state = StateView(work.state)
-    store = state.stream(work.simulator.tenant_id, stream)
-    cursor = store.read().cursor
-    rows = store.database.execute("SELECT id FROM delivered WHERE scope = ?", (store.scope,))
-    ids = {row[0] for row in rows}
-    state.close()
+    async with work.view() as state:
+        store = state.stream(work.simulator.tenant_id, stream)
+        cursor = store.read().cursor
+        rows = store.database.execute("SELECT id FROM delivered WHERE scope = ?", (store.scope,))
+        ids = {row[0] for row in rows}
     assert cursor is not None
     return ids, cursor

@@ -78,6 +78,15 @@ streams:
     assert "geheim" not in repr(settings)
 
 
+def test_the_state_is_a_file_or_in_the_engine(tmp_path: Path) -> None:
+    said = {"elasticsearch": "elasticsearch", "./elasticsearch": Path("elasticsearch")}
+    for text, state in said.items():
+        assert load_settings(write(tmp_path, f"state: {text}"), ENOUGH).state == state
+    assert load_settings(None, ENOUGH).state == Path("aquila-state.sqlite3")
+    text = complaint(write(tmp_path, "state: [a]"), ENOUGH)
+    assert "aquila.yml:1: state: must be the path of a file, or elasticsearch" in text
+
+
 def test_everything_missing_is_named_with_its_variable() -> None:
     text = complaint(None, {"AQUILA_CLIENT_ID": "client"})
     assert "tenant.id: is missing (AQUILA_TENANT_ID)" in text

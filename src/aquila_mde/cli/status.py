@@ -1,7 +1,8 @@
-"""``aquila-mde status``: what the collector's state says, without asking anybody."""
+"""``aquila-mde status``: what the collector's state says, without asking the tenant."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aquila_mde.cli._options import ConfigOption, JsonOption, LogLevelOption, read_settings
@@ -20,7 +21,7 @@ def status(
     from aquila_mde.collect.status import read_status
 
     settings = read_settings(config, log_level)
-    streams = read_status(settings, PackageTree.default())
+    streams = asyncio.run(read_status(settings, PackageTree.default()))
     if as_json:
         print_json({"state": str(settings.state), "streams": [_as_dict(each) for each in streams]})
         return

@@ -2,7 +2,7 @@
 
 Collector and backfill never send the same record. The collector reads again what lies between its
 cursor and the beginning of its widest overlap; everything older it has left behind for good, and
-that is the backfill's own part. It is read with a state file of its own, which remembers the
+that is the backfill's own part. It is read with a state of its own, which remembers the
 windows that are done, and carefully: ids are looked for in the older backing indices first, since
 the collector may have sent them long ago. What the collector still reads itself is left to it
 while it runs; when it does not, the backfill takes its place and writes into its state.
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.identity import PassContext
@@ -30,7 +29,7 @@ from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream, named
 from aquila_mde.collect.state import State, StateInUseError, StreamStore
-from aquila_mde.collect.state_view import StateView
+from aquila_mde.collect.state_place import open_beside, open_state, open_view
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.collect.windows import Window, short, windows
@@ -86,35 +85,31 @@ async def backfill(
     if until <= since:
         raise ConfigurationError("--to must be later than --from.")
     wanted = _wanted(enabled_streams(settings, tree), names)
-    file = state_file_of(settings, since, until)
-    with ExitStack() as opened:
-        main = StateView(settings.state)
+    async with AsyncExitStack() as opened:
+        sides = await opened.enter_async_context(
+            await Sides.open(settings, tree, retry_wait=retry_wait, quota_share=2)
+        )
+        main = await open_view(settings, sides.engine)
         opened.callback(main.close)
-        own = State(file)
-        opened.callback(own.close)
-        async with await Sides.open(settings, tree, retry_wait=retry_wait, quota_share=2) as sides:
-            reports = []
+        name = f"backfill-{short(since)}-{short(until)}"
+        own = await open_beside(settings, sides.engine, name, tables=[_DONE])
+        reports: list[BackfillReport] = []
+        try:
             for stream in wanted:
                 work = _Backfill(sides, stream, main, own, progress=progress)
+                reports.append(work.report)
                 try:
                     await work.run(since, until)
                 except AquilaError as error:
                     work.report.error = for_stream(error, stream)
-                reports.append(work.report)
-    if all(report.error is None for report in reports):
-        _remove(file)
-    return reports
-
-
-def state_file_of(settings: Settings, since: Ticks, until: Ticks) -> Path:
-    """Where a backfill that was cut off remembers what is done."""
-    name = f"{settings.state.name}.backfill-{short(since)}-{short(until)}"
-    return settings.state.with_name(name)
-
-
-def _remove(file: Path) -> None:
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
+        except BaseException:
+            await own.aclose()
+            raise
+        if all(report.error is None for report in reports):
+            await own.remove()
+        else:
+            await own.aclose()
+        return reports
 
 
 def _wanted(streams: Sequence[Stream], names: Sequence[str] | None) -> list[Stream]:
@@ -190,7 +185,7 @@ class _Backfill:
         if not live:
             return
         try:
-            state = State(self._sides.settings.state)
+            state = await open_state(self._sides.settings, self._sides.engine)
         except StateInUseError:
             self.report.left_from = live[0].start
             return
@@ -199,7 +194,7 @@ class _Backfill:
             store = state.stream(self._sides.tenant_id, self._stream.name)
             await self._read(live, store, followed)
         finally:
-            state.close()
+            await state.aclose()
 
     def _border(self) -> Ticks:
         """Before it the collector reads nothing again."""

@@ -1,40 +1,47 @@
-"""The identity of a whole batch of similar rows, read column by column.
+"""The identity of a whole chunk of similar lines, read column by column.
 
 An export has millions of rows, and what happens once for each of them is what it costs. So the
-rows of a batch are not looked at one after the other: each step is done for all of them at once,
+rows of a chunk are not looked at one after the other: each step is done for all of them at once,
 by functions that are written in C. It gives the same ids as :class:`IdentityReader`, to which a
-batch is left that holds anything unusual.
+chunk is left that holds anything unusual.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
 
+from aquila_mde.collect.document import escaped_lines
 from aquila_mde.collect.identity import (
     ID_BYTES,
     PassContext,
-    Version,
     id_prefix,
     part_properties,
     part_reader,
     written_ids,
 )
-from aquila_mde.collect.properties import NO_TEXT, Slots, picker, slots_decoder
+from aquila_mde.collect.properties import REFUSED, decoder
 from aquila_mde.streams.casing import spellings
 from aquila_mde.streams.collect_spec import CollectSpec
 
 _REMEMBERED = 16_384
 """Ends of ids that are held: about 400 bytes each."""
+_APART = "\n"
+"""Put between what is worked on as one text."""
+_FIRST_BYTES = {b"{"}
 
 
 class Columns(msgspec.Struct, gc=False):
-    """The rows of a batch. What is a list has one item for each of them."""
+    """The lines of a chunk. What is a list has one item for each of them."""
 
+    records: list[bytes]
+    """As the content of a JSON string."""
     entities: list[str]
     keys: dict[str, list[Any]]
     """The properties that rows are joined by."""
@@ -43,23 +50,21 @@ class Columns(msgspec.Struct, gc=False):
 
 
 class ColumnReader:
-    """Reads the versions of whole batches. Made by :meth:`of`, for streams that it can serve."""
+    """Reads the ids of whole chunks. Made by :meth:`of`, for streams that it can serve."""
 
     def __init__(self, spec: CollectSpec, tenant_id: str) -> None:
         parts, joins = spec.identity.parts, list(spec.joins)
         self._entity = spec.identity.entity
-        self._prefix = id_prefix(tenant_id) + "\0"
+        self._prefix = _APART + id_prefix(tenant_id) + "\0"
         self._parts = [part_reader(part, joins) for part in parts[1:]]
         self._told_by = [
             joins.index(part.digest_of_join) for part in parts if part.digest_of_join is not None
         ]
-        names = dict.fromkeys((self._entity, *(join.key for join in spec.joins.values())))
-        self._names = list(names)
+        self._names = list(
+            dict.fromkeys((self._entity, *(join.key for join in spec.joins.values())))
+        )
         self._texts = list(dict.fromkeys(part_properties(parts[1:])))
-        kinds: dict[str, Any] = {each: Any for name in names for each in spellings(name)}
-        kinds |= {each: msgspec.Raw for name in self._texts for each in spellings(name)}
-        self._decode = slots_decoder(kinds)
-        self._casings = [_Casing(self._names, self._texts, list(kinds), at) for at in (0, 1)]
+        self._casings = [_Casing(self._names, self._texts, choice) for choice in (1, 0)]
         self._ends: dict[tuple[bytes, ...], str] = {}
         self._ends_of: PassContext | None = None
 
@@ -77,41 +82,44 @@ class ColumnReader:
         )
         return cls(spec, tenant_id) if fits else None
 
-    def read(self, records: Sequence[msgspec.Raw | bytes]) -> Columns | None:
-        """The columns of ``records``; ``None`` where they have to be read one by one.
+    def read(self, text: bytes) -> Columns | None:
+        """The columns of the lines of ``text``; ``None`` where they have to be read one by one.
 
         That is when one of them is not an object, has no id, or when they are spelled in different
         ways.
         """
-        try:
-            slots = list(map(astuple, map(self._decode, records)))
-        except msgspec.DecodeError:
+        records = None if b"\r" in text else escaped_lines(text)
+        # A record across several lines, or several on one line, would be told apart wrongly.
+        if not records or set(map(_first_byte, records)) != _FIRST_BYTES:
             return None
-        for casing in self._casings if slots else ():
-            if casing.has_all_of(slots):
-                names = dict(
-                    zip(self._names, zip(*map(casing.names, slots), strict=True), strict=True)
-                )
-                entities = list(names[self._entity])
-                if not all(entities) or set(map(type, entities)) != {str}:
-                    return None
-                texts = list(map(b"\0".join, map(casing.texts, slots)))
-                return Columns(entities, {name: list(each) for name, each in names.items()}, texts)
+        for casing in self._casings:
+            found = casing.read(text)
+            if found is not None and len(found.entities) == len(records):
+                found.records = records
+                return found
         return None
 
-    def versions(
+    def ids(
         self, columns: Columns, context: PassContext, joined: Sequence[Sequence[bytes]]
-    ) -> list[Version]:
-        """The versions of the rows; ``joined`` are the digests of what each join found."""
-        prefix, entities = self._prefix, columns.entities
+    ) -> list[bytes]:
+        """The ids of the rows; ``joined`` are the digests of what each join found."""
         ends = self._ends_for(columns, context, [joined[place] for place in self._told_by])
-        told = [prefix + entity + end for entity, end in zip(entities, ends, strict=True)]
-        digest = hashlib.blake2b
-        digests = [digest(text, digest_size=ID_BYTES).digest() for text in map(str.encode, told)]
-        return [
-            Version(document_id, entity, None, None, "", "")
-            for document_id, entity in zip(written_ids(digests), entities, strict=True)
-        ]
+        return written_ids(map(_digest, map(_hash, self._told(columns.entities, ends))))
+
+    def _told(self, entities: list[str], ends: list[str]) -> list[bytes]:
+        """What the ids are digests of: put together and parted again without a step for each."""
+        pieces = [self._prefix] * (3 * len(entities))
+        pieces[1::3] = entities
+        pieces[2::3] = ends
+        pieces[0] = self._prefix.removeprefix(_APART)
+        found = "".join(pieces).encode().split(_APART.encode())
+        if len(found) != len(entities):
+            # An id has such a character in it.
+            return [
+                f"{pieces[0]}{entity}{end}".encode()
+                for entity, end in zip(entities, ends, strict=True)
+            ]
+        return found
 
     def _ends_for(
         self, columns: Columns, context: PassContext, joined: Sequence[Sequence[bytes]]
@@ -121,9 +129,12 @@ class ColumnReader:
             self._ends.clear()
             self._ends_of = context
         keys = list(zip(columns.texts, *joined, strict=True))
-        for key in set(keys).difference(self._ends):
-            self._ends[key] = self._end(key, context)
-        return list(map(self._ends.__getitem__, keys))
+        found = list(map(self._ends.get, keys))
+        if None in found:
+            for key in set(keys).difference(self._ends):
+                self._ends[key] = self._end(key, context)
+            found = list(map(self._ends.get, keys))
+        return found  # type: ignore[return-value]  # there is no None in it
 
     def _end(self, key: tuple[bytes, ...], context: PassContext) -> str:
         texts = zip(self._texts, key[0].split(b"\0"), strict=True)
@@ -134,17 +145,39 @@ class ColumnReader:
 
 
 class _Casing:
-    """Where the properties are when all are spelled in one way, and where there is nothing then."""
+    """Reads lines in which all properties are spelled in the same way."""
 
-    def __init__(self, names: list[str], texts: list[str], slots: list[str], choice: int) -> None:
+    def __init__(self, names: list[str], texts: list[str], choice: int) -> None:
         spelled = {name: spellings(name)[: choice + 1][-1] for name in (*names, *texts)}
-        self.names = picker([slots.index(spelled[name]) for name in names])
-        self.texts: Callable[[Slots], Slots] = picker([slots.index(spelled[n]) for n in texts])
-        others = [place for place, spelling in enumerate(slots) if spelling not in spelled.values()]
-        self._others = picker(others)
-        plain = {spelling for name in names for spelling in spellings(name)}
-        self._nothing = tuple(None if slots[at] in plain else NO_TEXT for at in others)
+        kinds: dict[str, Any] = {spelled[name]: Any for name in names}
+        kinds |= {spelled[name]: msgspec.Raw for name in texts}
+        # The others come last, so that what is looked for is found first.
+        refused: dict[str, Any] = {
+            spelling: REFUSED
+            for name in spelled
+            for spelling in spellings(name)
+            if spelling not in kinds
+        }
+        self._decode = decoder(kinds | refused).decode_lines
+        self._names = names
+        self._of_names = itemgetter(slice(0, len(names)))
+        self._of_texts = itemgetter(slice(len(names), len(kinds)))
 
-    def has_all_of(self, rows: list[Slots]) -> bool:
-        """Whether none of ``rows`` is spelled otherwise."""
-        return all(map(self._nothing.__eq__, map(self._others, rows)))
+    def read(self, text: bytes) -> Columns | None:
+        """The columns of ``text`` without its records; ``None`` if it is spelled otherwise."""
+        try:
+            rows = list(map(astuple, self._decode(text)))
+        except msgspec.DecodeError:
+            return None
+        columns = map(list, zip(*map(self._of_names, rows), strict=True))
+        keys = dict(zip(self._names, columns, strict=True))
+        entities = next(iter(keys.values()))
+        if not all(entities) or set(map(type, entities)) != {str}:
+            return None
+        texts = list(map(b"\0".join, map(self._of_texts, rows)))
+        return Columns([], entities, keys, texts)
+
+
+_hash = partial(hashlib.blake2b, digest_size=ID_BYTES)
+_digest = methodcaller("digest")
+_first_byte = itemgetter(slice(0, 1))

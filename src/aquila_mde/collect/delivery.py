@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
-from aquila_mde.elastic.bulk import Item, Outcome
+from aquila_mde.elastic.bulk import Documents, Item, Outcome
 from aquila_mde.errors import AquilaError
 
 Done = Callable[[list[Outcome]], Awaitable[None]]
@@ -24,7 +24,7 @@ Done = Callable[[list[Outcome]], Awaitable[None]]
 class Sink(Protocol):
     """What takes documents: :class:`aquila_mde.elastic.bulk.BulkSink`."""
 
-    async def send(self, index: str, items: Sequence[Item]) -> list[Outcome]:
+    async def send(self, index: str, items: Documents | Sequence[Item]) -> list[Outcome]:
         """Send ``items``, return what became of each, in order."""
         ...
 
@@ -62,9 +62,10 @@ class Delivery:
                 await self.drain()
         await self._give_up()
 
-    async def submit(self, items: list[Item], done: Done) -> None:
+    async def submit(self, items: Documents | Sequence[Item], done: Done) -> None:
         """Hand over a batch; waits while too much is under way."""
-        size = sum([len(item.source) for item in items])
+        items = Documents.of(items)
+        size = items.size
         while self._waiting and (
             self._bytes + size > self._max_bytes or self._waiting[0][0].done()
         ):
@@ -80,8 +81,8 @@ class Delivery:
         while self._waiting:
             await self._settle_oldest()
 
-    async def _send(self, items: list[Item]) -> list[Outcome]:
-        return await self._sink.send(self._index, items) if items else []
+    async def _send(self, items: Documents) -> list[Outcome]:
+        return await self._sink.send(self._index, items) if len(items) else []
 
     async def _settle_oldest(self) -> None:
         sending, size, done = self._waiting[0]

@@ -6,14 +6,22 @@ It has the shape that an Elastic Agent sends, so one ingest pipeline serves both
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from aquila_mde.elastic.documents import ACTION
 from aquila_mde.streams.stream import Stream
 
 _encode = msgspec.json.Encoder().encode
+_BEFORE_ID = ACTION + b'"'
+_BEFORE_TEXT = b'}},"message":"'
+_END = b'"}\n'
+_BETWEEN = _END + _BEFORE_ID
+_APART = b"\x7f"
+"""Put between records that are encoded at once: it is rare, and stays as it is."""
 
 
 class DocumentWriter:
@@ -26,30 +34,40 @@ class DocumentWriter:
         self._namespace = namespace
         self._join: dict[str, Any] = {"tenant": tenant}
         self._observed = observed
-        self._templates: dict[tuple[str, ...], list[bytes]] = {}
+        self._encode_head()
 
     def join(self, name: str, value: dict[str, Any]) -> None:
         """Give every further document ``mde.join.<name>``."""
         self._join[name] = value
-        self._templates.clear()
+        self._encode_head()
 
-    def write(
-        self, record: bytes, names: tuple[str, ...] = (), joined: tuple[bytes, ...] = ()
-    ) -> bytes:
-        """The document of ``record``, as one line of JSON without its line break.
+    def write(self, record: bytes) -> bytes:
+        """The document of ``record`` alone, as one line of JSON without its line break."""
+        return b"".join((self._head, _BEFORE_TEXT, *escaped([record]), b'"}'))
 
-        ``joined`` are further members of ``mde.join`` called ``names``, each of them JSON.
+    def lines(self, ids: list[bytes], texts: list[bytes], members: Sequence[list[bytes]]) -> bytes:
+        """Documents as the lines of a bulk request.
+
+        ``texts`` are the records as :func:`escaped` gives them. Each list of ``members`` has for
+        every document a member of ``mde.join``, beginning with its comma, or nothing.
         """
-        try:
-            text = record.decode()
-        except UnicodeDecodeError:
-            text = record.decode(errors="replace")
-        pieces = (self._templates.get(names) or self._template(names)).copy()
-        pieces[1::2] = (*joined, _encode(text))
+        if not ids:
+            return b""
+        width = len(members) + 5
+        pieces = [b""] * (len(ids) * width)
+        pieces[0::width] = ids
+        pieces[1::width] = [b'"}}\n' + self._head] * len(ids)
+        for place, column in enumerate(members, 2):
+            pieces[place::width] = column
+        pieces[width - 3 :: width] = [_BEFORE_TEXT] * len(ids)
+        pieces[width - 2 :: width] = texts
+        # The end of a document and the beginning of the next are one piece.
+        pieces[width - 1 :: width] = [_BETWEEN] * len(ids)
+        pieces[0] = _BEFORE_ID + ids[0]
+        pieces[-1] = _END
         return b"".join(pieces)
 
-    def _template(self, names: tuple[str, ...]) -> list[bytes]:
-        """A document in pieces; every second one is left out: the joins ``names`` and the text."""
+    def _encode_head(self) -> None:
         head = {
             "@timestamp": iso_milliseconds(self._observed),
             "data_stream": {
@@ -60,14 +78,39 @@ class DocumentWriter:
             "mde": {"join": self._join},
         }
         # All but the three last brackets: mde.join is left open.
-        pieces = [_encode(head)[:-3]]
-        for name in names:
-            pieces[-1] += b',"%b":' % name.encode()
-            pieces += (b"", b"")
-        pieces[-1] += b'}},"message":'
-        pieces += (b"", b"}")
-        self._templates[names] = pieces
-        return pieces
+        self._head = _encode(head)[:-3]
+
+
+def escaped(records: Sequence[msgspec.Raw | bytes]) -> list[bytes]:
+    """Each of ``records`` as the content of a JSON string."""
+    try:
+        text = _APART.join(records).decode()
+        found = _encode(text)[1:-1].split(_APART)
+    except UnicodeDecodeError:
+        found = []
+    if len(found) != len(records):
+        # One of them has that character itself, or is no UTF-8.
+        found = [_encode(bytes(record).decode(errors="replace"))[1:-1] for record in records]
+    return found
+
+
+def escaped_lines(text: bytes) -> list[bytes] | None:
+    """Each line of ``text`` as :func:`escaped` gives it; ``None`` where that takes more care."""
+    if _APART in text:
+        return None
+    try:
+        return _encode(text.replace(b"\n", _APART).decode())[1:-1].split(_APART)
+    except UnicodeDecodeError:
+        return None
+
+
+def original_of(document: bytes) -> bytes:
+    """The record that ``document`` was written of."""
+    return msgspec.json.decode(document, type=_Document).message.encode()
+
+
+class _Document(msgspec.Struct):
+    message: str
 
 
 def with_join(document: bytes, name: str, value: bytes) -> bytes:

@@ -50,13 +50,14 @@ async def collect_export(
                     generated = position.generated
                     work.context = PassContext(started, parse_ticks(generated))
                     work.writer.join("export", {"generated": generated})
-                await work.deliver(
-                    chunk.lines,
-                    bad=chunk.bad_lines,
+                await work.deliver_lines(
+                    chunk.text,
                     export=ExportMark(position.generated, position.file, position.line),
                 )
                 if stop.is_set():
+                    await work.settled()
                     return False
+            await work.settled()
         except SnapshotReplacedError:
             if attempt == _SNAPSHOTS:
                 raise

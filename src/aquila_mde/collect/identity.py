@@ -11,6 +11,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from aquila_mde.collect.properties import (
 )
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.streams.casing import camel_case
-from aquila_mde.streams.collect_spec import CollectSpec, Part
+from aquila_mde.streams.collect_spec import CollectSpec, Identity, Part
 
 _SCHEME = "1"
 ID_BYTES = 16
@@ -78,6 +79,7 @@ class IdentityReader:
             (part.content_except for part in identity.parts if part.content_except is not None),
             None,
         )
+        self._plain = _plain(identity)
         self._parts = [part_reader(part, joins) for part in identity.parts]
         self._named_otherwise = [part.candidates for part in identity.parts if part.otherwise]
         names = (
@@ -106,6 +108,43 @@ class IdentityReader:
                 return whole(record) | values
         return values
 
+    def versions(
+        self,
+        records: Sequence[msgspec.Raw | bytes],
+        values: Sequence[dict[str, Any]],
+        context: PassContext,
+        joined: Sequence[Sequence[bytes]],
+    ) -> list[Version]:
+        """The version of each of ``records``, as :meth:`version` gives it."""
+        told = self._told(values)
+        if told is None:
+            return [
+                self.version(record, each, context, found)
+                for record, each, found in zip(records, values, joined, strict=True)
+            ]
+        digests = [hashlib.blake2b(each.encode(), digest_size=ID_BYTES).digest() for each in told]
+        ids = b"".join(each + b"\n" for each in written_ids(digests)).decode().split("\n")[:-1]
+        return [
+            Version(
+                document_id,
+                each[self._entity],
+                _ticks(each.get(self._time_field)) if self._time_field else None,
+                None,
+                "",
+                _text(each.get(self._status_field)) if self._status_field else "",
+            )
+            for document_id, each in zip(ids, values, strict=True)
+        ]
+
+    def _told(self, values: Sequence[dict[str, Any]]) -> list[str] | None:
+        """What the ids are digests of, if every part is one property and none is missing."""
+        if self._plain is None:
+            return None
+        columns = [[each[name] for each in values] for name in self._plain]
+        if any(set(map(type, column)) != {str} or "" in column for column in columns):
+            return None
+        return list(map("\0".join, zip(repeat(self._prefix), *columns, strict=False)))
+
     def version(
         self,
         record: msgspec.Raw | bytes,
@@ -133,7 +172,7 @@ class IdentityReader:
             digest.update(record)
             entity = digest.hexdigest()
         return Version(
-            written_ids([digest.digest()])[0],
+            written_ids([digest.digest()])[0].decode(),
             entity,
             _ticks(values.get(self._time_field)) if self._time_field else None,
             content,
@@ -142,15 +181,24 @@ class IdentityReader:
         )
 
 
+def _plain(identity: Identity) -> tuple[str, ...] | None:
+    """The properties that versions are told by, the entity among them, if nothing else is."""
+    names = tuple(part.candidates[0] for part in identity.parts if part.candidates)
+    simple = all(len(part.candidates) == 1 and not part.otherwise for part in identity.parts)
+    if simple and identity.entity in names and identity.renew is None:
+        return names
+    return None
+
+
 def id_prefix(tenant_id: str) -> str:
     """What the text begins with that an id of this tenant is a digest of."""
     return f"{_SCHEME}\0{tenant_id}"
 
 
-def written_ids(digests: Iterable[bytes]) -> list[str]:
-    """Digests as the ids that they are written as."""
+def written_ids(digests: Iterable[bytes]) -> list[bytes]:
+    """Digests as the ids that they are written as, which are ASCII."""
     lines = b"".join(map(binascii.b2a_base64, digests))
-    return lines.translate(_URL_SAFE, b"=").decode().split("\n")[:-1]
+    return lines.translate(_URL_SAFE, b"=").split(b"\n")[:-1]
 
 
 def content_digest(values: dict[str, Any], except_paths: Iterable[str]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -23,7 +23,9 @@ class Partner(msgspec.Struct, frozen=True, eq=False, gc=False):
     digest: bytes
 
 
-NOBODY = Partner(b"", b"")
+Found = tuple[bytes, bytes]
+"""What is made of a partner's value, and its digest."""
+NOBODY: Found = (b"", b"")
 """Stands for a partner that is not known."""
 
 
@@ -45,19 +47,24 @@ class JoinStore:
     def __init__(self, store: StreamStore, name: str) -> None:
         self._store = store
         self._name = name
-        self._younger: dict[str, Partner] = {}
-        self._older: dict[str, Partner] = {}
+        self._form: Callable[[bytes], bytes] | None = None
+        self._younger: dict[str, Found] = {}
+        self._older: dict[str, Found] = {}
         self._bytes = 0
         """What the younger half takes."""
 
+    def form(self, form: Callable[[bytes], bytes]) -> None:
+        """Let :meth:`find_each` give what ``form`` makes of a value, once for each partner."""
+        if form != self._form:
+            self._form = form
+            self._younger, self._older, self._bytes = {}, {}, 0
+
     def find(self, keys: Iterable[str]) -> dict[str, Partner]:
         """The partners that are known of ``keys``."""
-        wanted = list(keys)
-        found = zip(wanted, self.find_each(wanted), strict=True)
-        return {key: partner for key, partner in found if partner is not NOBODY}
+        return {key: Partner(value, digest) for key, value, digest in self._read(list(keys))}
 
-    def find_each(self, keys: list[str]) -> list[Partner]:
-        """The partner of each of ``keys``, in their order; :data:`NOBODY` where none is known."""
+    def find_each(self, keys: list[str]) -> list[Found]:
+        """What is found for each of ``keys``, in order; :data:`NOBODY` where nothing is known."""
         found = list(map(self._younger.get, keys))
         if None not in found:
             return found  # type: ignore[return-value]  # there is no None in it
@@ -142,16 +149,12 @@ class JoinStore:
     def _place(self) -> tuple[int, str]:
         return self._store.scope, self._name
 
-    def _load(self, keys: set[str]) -> dict[str, Partner]:
-        """The partners of ``keys``, from the older half or from disk; they are younger then."""
+    def _load(self, keys: set[str]) -> dict[str, Found]:
+        """What is found for ``keys``, in the older half or on disk; it is younger then."""
         found = {key: self._older[key] for key in keys if key in self._older}
         unknown = [key for key in keys if key and key not in found]
-        for start in range(0, len(unknown), _LOOK_UP):
-            part = unknown[start : start + _LOOK_UP]
-            marks = ",".join("?" * len(part))
-            query = "SELECT key, value, digest FROM joined WHERE scope = ? AND name = ? AND key IN "
-            rows = self._store.database.execute(query + f"({marks})", (*self._place, *part))
-            found |= {key: Partner(value, digest) for key, value, digest in rows}
+        for key, value, digest in self._read(unknown):
+            found[key] = (value if self._form is None else self._form(value), digest)
         for key in keys:
             partner = found.setdefault(key, NOBODY)
             size = _size(partner)
@@ -161,6 +164,16 @@ class JoinStore:
             self._bytes += size
         return found
 
+    def _read(self, keys: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
+        for start in range(0, len(keys), _LOOK_UP):
+            part = keys[start : start + _LOOK_UP]
+            marks = ",".join("?" * len(part))
+            query = "SELECT key, value, digest FROM joined WHERE scope = ? AND name = ? AND key IN "
+            rows = self._store.database.execute(query + f"({marks})", (*self._place, *part))
+            for key, value, digest in rows:
+                # A line break can only be white space between tokens; in a bulk request it is none.
+                yield key, value.replace(b"\n", b" "), digest
 
-def _size(partner: Partner) -> int:
-    return _PER_ENTRY + len(partner.value)
+
+def _size(found: Found) -> int:
+    return _PER_ENTRY + len(found[0])

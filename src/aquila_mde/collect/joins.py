@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from aquila_mde.collect.document import with_join
-from aquila_mde.collect.join_store import JoinStore, Partner
+from aquila_mde.collect.join_store import NOBODY, Found, JoinStore, Partner
 from aquila_mde.collect.state import StreamStore, Waiting
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.page_reader import Collection
@@ -35,19 +35,35 @@ _JOINED_AT = "joinedAt"
 """Stands among the properties of a join whose documents shall say when they were joined."""
 
 
-class Joined(msgspec.Struct, frozen=True, gc=False):
-    """What the joins of one record found."""
-
-    names: tuple[str, ...]
-    values: tuple[bytes, ...]
-    """Members of ``mde.join`` by these names, each of them JSON."""
-    digests: tuple[bytes, ...]
-    """One for each join, in their order; empty where it found nothing."""
-    missing: tuple[tuple[str, str], ...] = ()
-    """Name and key of each join that has a key and found nothing."""
+Missing = tuple[tuple[str, str], ...]
+"""Name and key of each join of one record that has a key and found nothing."""
 
 
-_ALONE = Joined((), (), ())
+class Joined(msgspec.Struct, gc=False):
+    """What the joins of some records found. Each list has an item for every record."""
+
+    count: int
+    members: list[list[bytes]]
+    """Members of ``mde.join``, each beginning with its comma; nothing where nothing was found."""
+    digests: list[list[bytes]]
+    """One list for each join, in their order; empty where it found nothing."""
+    missing: dict[int, Missing]
+    """Of the records, by their place, of which a join with a key found nothing."""
+
+    def told(self) -> list[tuple[bytes, ...]]:
+        """The digests of each record."""
+        return list(zip(*self.digests, strict=True)) if self.digests else [()] * self.count
+
+    def only(self, places: Sequence[int]) -> Joined:
+        """The same of those at ``places``, which are in order."""
+        if len(places) == self.count:
+            return self
+        return Joined(
+            len(places),
+            [[column[place] for place in places] for column in self.members],
+            [[column[place] for place in places] for column in self.digests],
+            {new: self.missing[place] for new, place in enumerate(places) if place in self.missing},
+        )
 
 
 class Join:
@@ -59,23 +75,25 @@ class Join:
         self.spec: JoinSpec = stream.collect.joins[name]
         self.store = JoinStore(store, name)
         properties = stream.joined_properties[name]
+        self._now: Ticks | None = None
         self._dated = _JOINED_AT in properties
         self._cut = _Cutter([each for each in properties if each != _JOINED_AT], self.spec.volatile)
 
-    def member(self, partner: Partner, now: Ticks) -> bytes:
-        """What ``partner`` is in a document that is joined ``now``."""
-        return self.members([partner], now)[0]
-
-    def members(self, partners: Iterable[Partner], now: Ticks) -> list[bytes]:
-        """What each of ``partners`` is in a document that is joined ``now``; of nobody, nothing."""
-        values = [partner.value for partner in partners]
+    def value(self, partner: bytes, now: Ticks) -> bytes:
+        """What the value of a partner is in a document that is joined ``now``."""
         if not self._dated:
-            return values
-        date = f'"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
-        return [
-            value and b"%b%b%b" % (value[:-1], b"" if value == b"{}" else b",", date)
-            for value in values
-        ]
+            return partner
+        comma = "" if partner == b"{}" else ","
+        return partner[:-1] + f'{comma}"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
+
+    def find(self, keys: list[str], now: Ticks) -> list[Found]:
+        """For each of ``keys`` the member of ``mde.join``, beginning with its comma, and digest."""
+        if now != self._now:
+            self._now = now
+            self.store.form(
+                lambda value: b',"%b":%b' % (self.name.encode(), self.value(value, now))
+            )
+        return self.store.find_each(keys)
 
     def learn(self, records: Iterable[msgspec.Raw | bytes], id_property: str) -> None:
         """Keep what the join takes of each of ``records``, named by ``id_property``."""
@@ -92,7 +110,6 @@ class Joins:
 
     def __init__(self, stream: Stream, store: StreamStore, *, enabled: Iterable[str]) -> None:
         self.each = [Join(stream, name, store) for name in stream.collect.joins]
-        self._names = tuple(join.name for join in self.each)
         self._keys = tuple(join.spec.key for join in self.each)
         """The properties that records are joined by, one for each join."""
         sources = frozenset(enabled)
@@ -103,44 +120,43 @@ class Joins:
             and (join.spec.stream is None or join.spec.stream in sources)
         }
 
-    def find(self, values: Sequence[dict[str, Any]], now: Ticks) -> list[Joined]:
-        """What the joins find ``now`` for records with these ``values``, in order."""
+    def find(self, values: Sequence[dict[str, Any]], now: Ticks) -> Joined:
+        """What the joins find ``now`` for records with these ``values``."""
         keys = {name: [each.get(name) for each in values] for name in self._keys}
-        return self.find_by(keys, now) if keys else [_ALONE] * len(values)
+        return self.find_by(keys, len(values), now)
 
-    def find_by(self, keys: Mapping[str, list[Any]], now: Ticks) -> list[Joined]:
-        """What the joins find ``now`` for records whose properties these ``keys`` are, in order."""
-        own = [[key if key.__class__ is str else "" for key in keys[name]] for name in self._keys]
-        partners = [join.store.find_each(each) for join, each in zip(self.each, own, strict=True)]
-        members = [join.members(each, now) for join, each in zip(self.each, partners, strict=True)]
-        digests = [[partner.digest for partner in each] for each in partners]
-        return [
-            Joined(self._names, found, told)
-            if b"" not in found
-            else self._in_part(found, told, key)
-            for found, told, key in zip(
-                zip(*members, strict=True),
-                zip(*digests, strict=True),
-                zip(*own, strict=True),
-                strict=True,
-            )
-        ]
-
-    def _in_part(
-        self, members: tuple[bytes, ...], digests: tuple[bytes, ...], keys: tuple[str, ...]
-    ) -> Joined:
-        """What was found by some joins only; a join without a key misses nothing."""
-        each = list(zip(self.each, members, keys, strict=True))
-        found = {join.name: member for join, member, _ in each if member}
-        missing = tuple((join.name, key) for join, member, key in each if key and not member)
+    def find_by(self, keys: Mapping[str, list[Any]], count: int, now: Ticks) -> Joined:
+        """What the joins find ``now`` for ``count`` records whose properties these ``keys`` are."""
+        found = Joined(count, [], [], {})
+        missing: dict[int, list[tuple[str, str]]] = {}
+        for join, name in zip(self.each, self._keys, strict=True):
+            own = keys[name]
+            if set(map(type, own)) != {str}:
+                own = [key if isinstance(key, str) else "" for key in own]
+            partners = join.find(own, now)
+            members, digests = zip(*partners, strict=True) if partners else ((), ())
+            found.members.append(list(members))
+            found.digests.append(list(digests))
+            if b"" in members:
+                for place, partner in enumerate(partners):
+                    if partner is NOBODY and own[place]:
+                        missing.setdefault(place, []).append((join.name, own[place]))
         if missing:
-            found["missing"] = msgspec.json.encode([name for name, _ in missing])
-        return Joined(tuple(found), tuple(found.values()), digests, missing)
+            found.missing = {place: tuple(each) for place, each in missing.items()}
+            told = [b""] * count
+            for place, each in missing.items():
+                told[place] = b',"missing":' + msgspec.json.encode([name for name, _ in each])
+            found.members.append(told)
+        return found
 
-    def waiting(self, document_id: str, document: bytes, joined: Joined) -> list[Waiting]:
+    def wait(self, missing: Missing) -> bool:
+        """Whether a document that has ``missing`` partners is remembered."""
+        return any(self._room.get(name, 0) > 0 for name, _ in missing)
+
+    def waiting(self, document_id: str, document: bytes, missing: Missing) -> list[Waiting]:
         """What has to be remembered to complete ``document`` when its partners arrive."""
         found = []
-        for name, key in joined.missing:
+        for name, key in missing:
             room = self._room.get(name, 0)
             if room > 0:
                 found.append(Waiting(name, key, document_id, document))
@@ -178,7 +194,7 @@ async def fill_in(join: Join, engine: Engine, index: str, *, now: Ticks) -> int:
         items = [
             Item(
                 each.document_id,
-                with_join(each.document, join.name, join.member(partners[each.key], now)),
+                with_join(each.document, join.name, join.value(partners[each.key].value, now)),
             )
             for each in waiting
         ]

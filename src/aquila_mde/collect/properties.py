@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -25,7 +25,7 @@ class PropertyReader:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
         slots = [spelling for name in self._names for spelling in spellings(name)]
-        self._decode = slots_decoder(dict.fromkeys(slots, Any))
+        self._decode = decoder(dict.fromkeys(slots, Any)).decode
         self._places = [[slots.index(each) for each in spellings(name)] for name in self._names]
         self._camel, self._pascal = self._picker(0), self._picker(1)
         self._nothing = (None,) * len(self._names)
@@ -50,24 +50,30 @@ class PropertyReader:
         return picker([places[: choice + 1][-1] for places in self._places])
 
 
-def slots_decoder(
-    kinds: dict[str, Any],
-) -> Callable[[msgspec.Raw | bytes], msgspec.Struct]:
+def decoder(kinds: dict[str, Any]) -> msgspec.json.Decoder[Any]:
     """Decodes the properties of these spellings, as ``Any``, or as ``Raw`` for its text.
 
-    What is missing is ``None``, or :data:`NO_TEXT`. ``msgspec.structs.astuple`` makes the slots.
+    Each is an attribute of what is decoded, called by its :func:`slot`. What is missing is
+    ``None``, or :data:`NO_TEXT`. Records with a property that is :data:`REFUSED` are an error.
     """
     fields = [
         (
-            f"slot{number}",
+            slot(place),
             kind,
             msgspec.field(name=spelling, default=NO_TEXT if kind is msgspec.Raw else None),
         )
-        for number, (spelling, kind) in enumerate(kinds.items())
+        for place, (spelling, kind) in enumerate(kinds.items())
     ]
-    return msgspec.json.Decoder(msgspec.defstruct("Record", fields, gc=False)).decode
+    return msgspec.json.Decoder(msgspec.defstruct("Record", fields, gc=False))
 
 
+def slot(place: int) -> str:
+    """The attribute that the property at ``place`` becomes."""
+    return f"slot{place}"
+
+
+REFUSED = Annotated[int, msgspec.Meta(gt=1, lt=0)]
+"""What no value is."""
 NO_TEXT = msgspec.Raw()
 
 

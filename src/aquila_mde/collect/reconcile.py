@@ -21,13 +21,15 @@ from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream
 from aquila_mde.collect.state import ExportMark, State, StateInUseError, StreamStore
-from aquila_mde.collect.state_view import StateView
+from aquila_mde.collect.state_place import open_state, open_view
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
 from aquila_mde.collect.windows import Window, windows
 from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
 from aquila_mde.defender.export import ExportPosition, read_export
+from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
+from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.lookup import existing, present
 from aquila_mde.elastic.scan import refresh
 from aquila_mde.errors import AquilaError
@@ -37,6 +39,7 @@ from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
 
 _WINDOWS = 32
+_CHUNK_BYTES = 1 << 20
 _SHOWN = 20
 _SNAPSHOTS = 3
 _log = structlog.get_logger(__name__)
@@ -110,11 +113,11 @@ async def reconcile(
     alone; without it nothing is locked or changed. An error of a stream is in its report.
     """
     async with AsyncExitStack() as opened:
-        state = _state(settings, repair=repair)
-        opened.callback(state.close)
         sides = await opened.enter_async_context(
             await Sides.open(settings, tree, retry_wait=retry_wait, quota_share=1 if repair else 2)
         )
+        state = await _state(settings, sides.engine, repair=repair)
+        opened.push_async_callback(state.aclose)
         wanted = [sides.named(name) for name in names] if names else sides.streams
         reports = []
         for stream in wanted:
@@ -128,11 +131,11 @@ async def reconcile(
         return reports
 
 
-def _state(settings: Settings, *, repair: bool) -> State:
+async def _state(settings: Settings, engine: Engine, *, repair: bool) -> State:
     if not repair:
-        return StateView(settings.state)
+        return await open_view(settings, engine)
     try:
-        return State(settings.state)
+        return await open_state(settings, engine)
     except StateInUseError as error:
         raise StateInUseError(
             f"A collector is running, and a repair writes to its state. {error.message}",
@@ -251,6 +254,7 @@ class _Comparison:
                 endpoint.path,
                 sas_hours=endpoint.sas_hours,
                 stream=self._stream.name,
+                chunk_bytes=_CHUNK_BYTES,
             ):
                 generated = chunk.position.generated
                 if context is None or context.generated != parse_ticks(generated):
@@ -260,7 +264,7 @@ class _Comparison:
                     if work is not None:
                         work.context = context
                         work.writer.join("export", {"generated": generated})
-                read = self._versions(chunk.lines, context)
+                read = self._versions(split_lines(chunk.text)[0], context)
                 due = _delivered(chunk.position, mark) or self._changes_read(context)
                 await self._compare(read, [due] * len(read), found, work)
 
@@ -305,8 +309,8 @@ class _Comparison:
         if self._progress:
             self._progress(self._stream.name, self._read)
         return [
-            (raw, reader.version(raw, each, context, one.digests))
-            for raw, each, one in zip(read, values, joined, strict=True)
+            (raw, reader.version(raw, each, context, told))
+            for raw, each, told in zip(read, values, joined.told(), strict=True)
         ]
 
     def _due(self, version: Version) -> bool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any, TypeVar
 
 import structlog
 
+from aquila_mde.collect.engine_lease import StateTakenError
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.sides import Sides, for_stream
 from aquila_mde.collect.state import State, StateError, StreamStore
+from aquila_mde.collect.state_place import open_state
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.defender.times import Ticks
 from aquila_mde.errors import AquilaError, RetriableError
@@ -77,16 +80,16 @@ class Collector:
         progress: Progress | None = None,
         now: Callable[[], Ticks] | None = None,
     ) -> Collector:
-        """Check the declarative files, take the state and connect to the engine.
+        """Check the declarative files, connect to the engine and take the state.
 
         ``retry_wait`` off turns every wait between tries off. ``now`` stands in for the clock of
         this machine. Raises an :class:`AquilaError` of the part that is not ready.
         """
-        state = State(settings.state)
+        sides = await Sides.open(settings, tree, retry_wait=retry_wait)
         try:
-            sides = await Sides.open(settings, tree, retry_wait=retry_wait)
+            state = await open_state(settings, sides.engine)
         except BaseException:
-            state.close()
+            await sides.aclose()
             raise
         return cls(sides, state, progress=progress, now=now)
 
@@ -103,8 +106,10 @@ class Collector:
 
     async def aclose(self) -> None:
         """Let go of both sides and of the state."""
-        await self._sides.aclose()
-        self._state.close()
+        try:
+            await self._state.aclose()
+        finally:
+            await self._sides.aclose()
 
     async def collect(self, names: Sequence[str] | None = None) -> list[StreamReport]:
         """One pass over each of the streams ``names``, or over all; one's error stops no other."""
@@ -116,14 +121,14 @@ class Collector:
         reports = [
             report
             for part in (first, then)
-            for report in await asyncio.gather(*(self._pass(stream, stop) for stream in part))
+            for report in await _together([self._pass(stream, stop) for stream in part])
         ]
         return sorted(reports, key=lambda report: wanted.index(self._sides.named(report.stream)))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
         read_once = {stream.name: asyncio.Event() for stream in self.streams}
-        await asyncio.gather(*(self._repeat(stream, stop, read_once) for stream in self.streams))
+        await _together([self._repeat(stream, stop, read_once) for stream in self.streams])
 
     def _feeds(self, source: Stream) -> list[Join]:
         """The joins of other streams that take their partners from ``source``."""
@@ -188,6 +193,9 @@ class Collector:
             )
             complete = await reading.run()
             await self._fill_in(stream, joins)
+        except StateTakenError:
+            # Not of one stream: nothing may be sent any more.
+            raise
         except (AquilaError, sqlite3.Error) as raised:
             problem = self._state.error(raised) if isinstance(raised, sqlite3.Error) else raised
             error = for_stream(problem, stream)
@@ -224,5 +232,17 @@ class Collector:
             await fill_in(join, self._sides.engine, index, now=self._now())
 
 
+async def _together(works: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """The results of ``works``, in order; the error of one ends all."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_Result = TypeVar("_Result")
 _AFTER_ERROR_SECONDS = 60.0
 """Longest pause after a pass that failed; its own retries have waited already."""

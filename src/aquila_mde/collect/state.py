@@ -106,6 +106,19 @@ class State:
             self.close()
             raise
 
+    async def safe(self, scope: int, *, sending: bool) -> None:
+        """Return when what must not be lost of ``scope`` is kept. A file sees to that itself."""
+
+    async def aclose(self) -> None:
+        """Keep everything and let the next collector in."""
+        self.close()
+
+    async def remove(self) -> None:
+        """Close the state for ever: nothing of it stays."""
+        self.close()
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file and let the next collector in."""
         self._database.close()
@@ -177,6 +190,11 @@ class StreamStore:
         """Whether a pass under way is on disk, so that a loss of what follows would be noticed."""
         self.looked = state.looked
         self.database = state._database
+        self._state = state
+
+    async def safe(self, *, sending: bool) -> None:
+        """Return when what must not be lost is kept: before records are sent, after a commit."""
+        await self._state.safe(self.scope, sending=sending)
 
     def read(self) -> StreamState:
         """Cursor, times and counts."""

@@ -58,9 +58,9 @@ _UPGRADES = {1: _DELTA, 2: _WAITING_INDICES}
 """What turns a file of a format into one of the next."""
 
 
-def statements(version: int) -> Iterator[str]:
-    """What a file of format ``version`` lacks; a new file has format 0."""
+def statements(version: int, *, until: int = VERSION) -> Iterator[str]:
+    """What a file of format ``version`` lacks of format ``until``; a new file has format 0."""
     scripts = [_FIRST] if version == 0 else []
-    scripts += [_UPGRADES[each] for each in range(max(version, 1), VERSION)]
+    scripts += [_UPGRADES[each] for each in range(max(version, 1), until)]
     for script in scripts:
         yield from (each for each in script.split(";") if each.strip())

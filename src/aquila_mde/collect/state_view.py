@@ -31,6 +31,11 @@ class StateView(State):
         except sqlite3.Error as error:
             raise StateError(file, str(error)) from None
 
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The file, for questions about several streams at once."""
+        return self._database
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

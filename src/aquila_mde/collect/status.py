@@ -7,7 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from aquila_mde.collect.state import StateError
+from aquila_mde.collect.state_place import open_view
 from aquila_mde.defender.times import Ticks, parse_ticks
+from aquila_mde.elastic.client import Engine
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream, load_streams
@@ -54,12 +56,12 @@ def enabled_streams(settings: Settings, tree: PackageTree) -> list[Stream]:
     return [stream for stream in streams if settings.stream(stream.name).enabled]
 
 
-def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
+async def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
     """The status of every enabled stream; nothing is locked, changed or created.
 
     Raises :class:`StateError` when there is a state file that cannot be read.
     """
-    known = _read(settings)
+    known = await _read(settings)
     result = []
     for stream in enabled_streams(settings, tree):
         cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
@@ -81,15 +83,23 @@ def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
     return result
 
 
-def _read(settings: Settings) -> dict[str, _Row]:
+async def _read(settings: Settings) -> dict[str, _Row]:
+    if settings.state == "elasticsearch":
+        async with await Engine.connect(settings.elasticsearch) as engine:
+            with closing(await open_view(settings, engine)) as view:
+                return _rows(view.database, settings)
     file = settings.state
     if not file.exists():
         return {}
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            # A file that no collector of this version has opened yet lacks it.
-            (has_delta,) = database.execute(_HAS_DELTA).fetchone()
-            query = _QUERY.format(full_export=_FULL_EXPORT if has_delta else "NULL")
-            return {row[0]: row[1:] for row in database.execute(query, (settings.tenant.id,))}
+            return _rows(database, settings)
     except sqlite3.Error as error:
         raise StateError(file, str(error)) from None
+
+
+def _rows(database: sqlite3.Connection, settings: Settings) -> dict[str, _Row]:
+    # A file that no collector of this version has opened yet lacks it.
+    (has_delta,) = database.execute(_HAS_DELTA).fetchone()
+    query = _QUERY.format(full_export=_FULL_EXPORT if has_delta else "NULL")
+    return {row[0]: row[1:] for row in database.execute(query, (settings.tenant.id,))}

@@ -12,19 +12,20 @@ import msgspec
 from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter
+from aquila_mde.collect.document import DocumentWriter, escaped, original_of
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
-from aquila_mde.collect.joins import Join, Joined, Joins
+from aquila_mde.collect.joins import Join, Joined, Joins, Missing
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
+from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.times import Ticks
-from aquila_mde.elastic.bulk import BulkSink, Item, Outcome, Result
+from aquila_mde.elastic.bulk import BulkSink, Documents, Item, Outcome, Result
 
-_BATCH = 2_000
-"""Rows whose ids are looked up, sent and written down together."""
-_BATCH_OF_RECORDS = 500
-"""The same for records that are read one by one: they are larger."""
-_TOGETHER = 250
-"""Records whose columns are worked on at once: what they need stays in the processor's cache."""
+_BATCH = 500
+"""Records that are looked up, sent and written down together."""
+_LINES = 1_000
+"""Lines of an export that are, at least."""
+_TOGETHER = 64
+"""Records that are written at once: what that needs stays in the processor's cache."""
 
 Progress = Callable[[str, int], None]
 
@@ -39,10 +40,54 @@ class Counts:
     dead: int = 0
 
 
-class _Record(msgspec.Struct, frozen=True, gc=False):
-    version: Version
-    raw: bytes
+class _Read(msgspec.Struct, gc=False):
+    """Records that were read, identified and joined."""
+
+    records: list[msgspec.Raw | bytes]
+    versions: list[Version]
     joined: Joined
+
+
+class _Fresh(msgspec.Struct, gc=False):
+    """Documents that are sent."""
+
+    documents: Documents
+    missing: dict[int, Missing]
+    """What the joins of some of them did not find, by their place."""
+    versions: list[Version]
+    """What each of them is; empty where nothing of it is written down."""
+
+    def only(self, places: Sequence[int]) -> _Fresh:
+        """Those at ``places``, which are in order."""
+        if len(places) == len(self.documents):
+            return self
+        return _Fresh(
+            self.documents.only(places),
+            {new: self.missing[old] for new, old in enumerate(places) if old in self.missing},
+            [self.versions[place] for place in places] if self.versions else [],
+        )
+
+
+class _Gathered:
+    """Lines of an export that are sent together."""
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.export: ExportMark | None = None
+        self._body: list[bytes] = []
+        self._missing: dict[int, Missing] = {}
+
+    def add(self, ids: list[bytes], body: bytes, joined: Joined) -> None:
+        """Put lines behind those that are there."""
+        for place, missing in joined.missing.items():
+            self._missing[len(self.ids) + place] = missing
+        self.ids += ids
+        self._body.append(body)
+
+    def fresh(self) -> _Fresh:
+        """The documents of all of them."""
+        ids = b"\n".join(self.ids).decode().split("\n")
+        return _Fresh(Documents(ids, self._body), self._missing, [])
 
 
 class StreamPass:
@@ -85,7 +130,7 @@ class StreamPass:
         self._index = index
         self._store = store
         self._reader = reader
-        self._columns = columns
+        self._columns = None if feeds else columns
         self._sink = sink
         self._delivery = delivery
         self._dead_letters = dead_letters
@@ -99,6 +144,7 @@ class StreamPass:
         self._open_values = open_values
         self._again = again
         self._progress = progress
+        self._gathered = _Gathered()
         self._remembers = by_content or keep_ids or open_values is not None
 
     async def deliver(
@@ -116,23 +162,57 @@ class StreamPass:
         give with these records, which their documents then say. Returns when everything is on its
         way, which may be before it is answered.
         """
-        size = _BATCH_OF_RECORDS if self._columns is None else _BATCH
-        for start in range(0, len(records), size):
-            part = records[start : start + size]
-            if start + size < len(records):
+        for start in range(0, len(records), _BATCH):
+            part = records[start : start + _BATCH]
+            if start + _BATCH < len(records):
                 await self._deliver_batch(part, (), Batch(), unexpanded)
             else:
                 batch = Batch(position=position, export=export)
                 await self._deliver_batch(part, bad, batch, unexpanded)
         if not records and (bad or position is not None or export is not None):
             await self._deliver_batch((), bad, Batch(position=position, export=export), ())
-        self.counts.records += len(records) + len(bad)
-        if self._progress:
-            self._progress(self._stream, self.counts.records)
+        self._count(len(records) + len(bad))
+
+    async def deliver_lines(self, text: bytes, *, export: ExportMark) -> None:
+        """Do with the lines of ``text`` what :meth:`deliver` does with records.
+
+        They may wait for those of the next call, until :meth:`settled` is called.
+        """
+        if self._columns is not None and self._write_columns(self._columns, text):
+            self._gathered.export = export
+            if len(self._gathered.ids) >= _LINES:
+                await self._send_gathered()
+            return
+        await self._send_gathered()
+        good, bad = split_lines(text)
+        await self.deliver(good, bad=bad, export=export)
 
     async def settled(self) -> None:
         """Wait until everything handed over is answered and written down."""
+        await self._send_gathered()
         await self._delivery.drain()
+
+    def _count(self, records: int) -> None:
+        self.counts.records += records
+        if self._progress:
+            self._progress(self._stream, self.counts.records)
+
+    def _write_columns(self, reader: ColumnReader, text: bytes) -> bool:
+        """Gather the documents of the lines of ``text``, if these are all alike."""
+        columns = reader.read(text)
+        if columns is None:
+            return False
+        count = len(columns.records)
+        joined = self._joins.find_by(columns.keys, count, self.context.started)
+        ids = reader.ids(columns, self.context, joined.digests)
+        self._gathered.add(ids, self.writer.lines(ids, columns.records, joined.members), joined)
+        self._count(count)
+        return True
+
+    async def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, _Gathered()
+        if gathered.ids:
+            await self._send(gathered.fresh(), [], Batch(export=gathered.export))
 
     async def _deliver_batch(
         self,
@@ -142,121 +222,119 @@ class StreamPass:
         unexpanded: Sequence[str],
     ) -> None:
         refused = [unreadable(line) for line in bad]
-        found = self._identify(records, refused)
-        unknown = found if self._again else self._without_known(found)
-        elsewhere = await self._in_older_indices(unknown)
-        fresh = [each for each in unknown if each.version.document_id not in elsewhere]
-        self.counts.existing += len(found) - len(fresh)
-        for each in unknown:
-            if each.version.document_id in elsewhere:
-                self._note(each.version, batch)
-        also = (("unexpanded",), (msgspec.json.encode(unexpanded),)) if unexpanded else ((), ())
-        items = [
-            Item(
-                each.version.document_id,
-                self.writer.write(
-                    each.raw, each.joined.names + also[0], each.joined.values + also[1]
-                ),
-            )
-            for each in fresh
-        ]
+        read = self._identify_each(records, refused)
+        places = range(len(read.versions)) if self._again else self._unknown(read.versions)
+        self.counts.existing += len(read.versions) - len(places)
+        versions = [read.versions[place] for place in places]
+        joined = read.joined.only(places)
+        members = joined.members
+        if unexpanded:
+            told = b',"unexpanded":' + msgspec.json.encode(unexpanded)
+            members = [*members, [told] * joined.count]
+        ids = [version.document_id for version in versions]
+        body = []
+        for start in range(0, len(ids), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            texts = escaped([read.records[place] for place in places[part]])
+            own = [each.encode() for each in ids[part]]
+            body.append(self.writer.lines(own, texts, [each[part] for each in members]))
+        fresh = _Fresh(Documents(ids, body), joined.missing, versions)
+        await self._send(fresh, refused, batch)
+
+    async def _send(self, fresh: _Fresh, refused: list[Refusal], batch: Batch) -> None:
+        elsewhere = await self._in_older_indices(fresh.documents.ids)
+        if elsewhere:
+            ids = fresh.documents.ids
+            for version in fresh.versions:
+                if version.document_id in elsewhere:
+                    self._note(version, batch)
+            fresh = fresh.only([place for place, each in enumerate(ids) if each not in elsewhere])
+            self.counts.existing += len(ids) - len(fresh.documents)
 
         async def settle(outcomes: list[Outcome]) -> None:
-            await self._settle(fresh, items, outcomes, refused, batch)
+            await self._settle(fresh, outcomes, refused, batch)
 
-        await self._delivery.submit(items, settle)
-
-    def _identify(
-        self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
-    ) -> list[_Record]:
-        if self._columns is None or self._feeds:
-            return self._identify_each(records, refused)
-        found: list[_Record] = []
-        for start in range(0, len(records), _TOGETHER):
-            part = records[start : start + _TOGETHER]
-            columns = self._columns.read(part)
-            if columns is None:
-                found += self._identify_each(part, refused)
-                continue
-            joined = self._joins.find_by(columns.keys, self.context.started)
-            told = list(zip(*[one.digests for one in joined], strict=True))
-            versions = self._columns.versions(columns, self.context, told)
-            found += map(_Record, versions, map(bytes, part), joined)
-        return found
+        if len(fresh.documents):
+            await self._store.safe(sending=True)
+        await self._delivery.submit(fresh.documents, settle)
 
     def _identify_each(
         self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
-    ) -> list[_Record]:
-        read: list[tuple[bytes, dict[str, Any]]] = []
+    ) -> _Read:
+        read: list[msgspec.Raw | bytes] = []
+        values: list[dict[str, Any]] = []
         for record in records:
-            raw = bytes(record)
             try:
-                read.append((raw, self._reader.values(raw)))
+                values.append(self._reader.values(record))
             except msgspec.DecodeError:
-                refused.append(unreadable(raw))
+                refused.append(unreadable(bytes(record)))
+            else:
+                read.append(record)
         for feed in self._feeds:
-            feed.learn((raw for raw, _ in read), self._entity)
-        joined = self._joins.find([values for _, values in read], self.context.started)
-        return [
-            _Record(self._reader.version(raw, values, self.context, one.digests), raw, one)
-            for (raw, values), one in zip(read, joined, strict=True)
-        ]
+            feed.learn(read, self._entity)
+        joined = self._joins.find(values, self.context.started)
+        versions = self._reader.versions(read, values, self.context, joined.told())
+        return _Read(read, versions, joined)
 
-    def _without_known(self, found: list[_Record]) -> list[_Record]:
+    def _unknown(self, versions: list[Version]) -> Sequence[int]:
+        """The places of those that were not delivered before, as far as is written down."""
         if self._by_content:
-            known = self._store.contents(each.version.entity for each in found)
+            contents = self._store.contents(each.entity for each in versions)
             return [
-                each
-                for each in found
-                if known.get(each.version.entity) != (each.version.content, each.version.renewal)
+                place
+                for place, each in enumerate(versions)
+                if contents.get(each.entity) != (each.content, each.renewal)
             ]
         if self._keep_ids:
-            sent = self._store.known(each.version.document_id for each in found)
-            return [each for each in found if each.version.document_id not in sent]
-        return found
+            sent = self._store.known(each.document_id for each in versions)
+            if sent:
+                return [
+                    place for place, each in enumerate(versions) if each.document_id not in sent
+                ]
+        return range(len(versions))
 
-    async def _in_older_indices(self, found: list[_Record]) -> set[str]:
-        if not self._careful or not found:
+    async def _in_older_indices(self, ids: list[str]) -> set[str]:
+        if not self._careful or not ids:
             return set()
-        ids = [each.version.document_id for each in found]
         return await self._sink.already_in(self._index, ids)
 
     async def _settle(
         self,
-        fresh: list[_Record],
-        items: list[Item],
+        fresh: _Fresh,
         outcomes: list[Outcome],
         refused: list[Refusal],
         batch: Batch,
     ) -> None:
-        existing = 0
-        for each, item, outcome in zip(fresh, items, outcomes, strict=True):
-            result = outcome.result
-            if result is Result.CREATED:
-                batch.created += 1
-            elif result is Result.EXISTS:
-                existing += 1
-            else:
-                refused.append(
-                    Refusal(
-                        document_id=item.id,
-                        original=each.raw,
-                        document=item.source,
-                        status=outcome.status,
-                        reason_type=outcome.reason_type,
-                        reason=outcome.reason,
-                    )
-                )
-            if each.joined.missing and (
-                result is Result.CREATED or (self._careful and result is Result.EXISTS)
-            ):
-                batch.waiting += self._joins.waiting(item.id, item.source, each.joined)
-            if self._remembers:
-                self._note(each.version, batch)
+        documents, existing = fresh.documents, 0
+        batch.created = len(outcomes)
+        # As a rule all of them are the same.
+        if outcomes and outcomes.count(outcomes[0]) == len(outcomes):
+            results = {outcomes[0].result}
+        else:
+            results = {outcome.result for outcome in outcomes}
+        if results != {Result.CREATED}:
+            batch.created = 0
+            for place, outcome in enumerate(outcomes):
+                if outcome.result is Result.CREATED:
+                    batch.created += 1
+                elif outcome.result is Result.EXISTS:
+                    existing += 1
+                else:
+                    refused.append(_refusal(documents[place], outcome))
+        for place, missing in fresh.missing.items():
+            result = outcomes[place].result
+            sent = result is Result.CREATED or (self._careful and result is Result.EXISTS)
+            if sent and self._joins.wait(missing):
+                item = documents[place]
+                batch.waiting += self._joins.waiting(item.id, item.source, missing)
+        if self._remembers:
+            for version in fresh.versions:
+                self._note(version, batch)
         if refused:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
         self._store.commit(batch, now=self.context.started)
+        await self._store.safe(sending=False)
         self.counts.created += batch.created
         self.counts.existing += existing
         self.counts.dead += batch.dead
@@ -272,3 +350,14 @@ class StreamPass:
                 batch.opened.append((version.entity, time))
             else:
                 batch.closed.append(version.entity)
+
+
+def _refusal(item: Item, outcome: Outcome) -> Refusal:
+    return Refusal(
+        document_id=item.id,
+        original=original_of(item.source),
+        document=item.source,
+        status=outcome.status,
+        reason_type=outcome.reason_type,
+        reason=outcome.reason,
+    )

@@ -18,7 +18,7 @@ Lines = tuple[list[bytes], list[bytes]]
 
 
 class LineSplitter:
-    """Takes compressed bytes and gives the lines in them from number ``skip`` on.
+    """Takes compressed bytes and gives the text in them from line number ``skip`` on.
 
     The members of a gzip file that has several are read one after the other. Every method raises
     :class:`FileUnavailableError` for what is not a whole gzip file.
@@ -35,22 +35,27 @@ class LineSplitter:
         self._text: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> Iterator[Lines]:
-        """The lines that end within ``data``, about ``chunk_bytes`` of them at a time."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that end within ``data``, about ``chunk_bytes`` of them at a time.
+
+        The last one is without its line end.
+        """
         for text in self._decompress(data):
             self._text.append(text)
             self._size += len(text)
-            if self._size >= self._chunk_bytes and (lines := self._take()):
-                yield lines
+            if self._size >= self._chunk_bytes:
+                lines = self._take()
+                if lines is not None:
+                    yield lines
 
-    def close(self) -> Lines:
-        """The lines that are left at the end of the file."""
+    def close(self) -> bytes:
+        """What is left at the end of the file."""
         if not self._complete and self._member is None:
             raise FileUnavailableError("The export file is empty")
         if self._member is not None or self._head:
             raise FileUnavailableError("The export file ends too early")
         text = b"".join(self._text)
-        return self._split(text.removesuffix(b"\n")) if text else ([], [])
+        return self._counted(text.removesuffix(b"\n")) if text else b""
 
     def _decompress(self, data: bytes) -> Iterator[bytes]:
         while data or (self._member is not None and not self._member.needs_input):
@@ -76,7 +81,7 @@ class LineSplitter:
             if text:
                 yield text
 
-    def _take(self) -> Lines | None:
+    def _take(self) -> bytes | None:
         """The whole lines so far; what is behind the last line end stays for later."""
         text = b"".join(self._text)
         end = text.rfind(b"\n")
@@ -84,23 +89,28 @@ class LineSplitter:
         # A line longer than a chunk is joined once in a chunk, not with each piece of it.
         self._text, self._size = [rest], len(rest) if end >= 0 else 0
         if end >= 0:
-            lines = self._split(text[:end])
+            lines = self._counted(text[:end])
             return lines if self.line > self._skip else None
         if len(rest) > _LONGEST_LINE:
             raise FileUnavailableError("The export file is not one JSON object a line")
         return None
 
-    def _split(self, text: bytes) -> Lines:
-        lines = text.split(b"\n")
+    def _counted(self, text: bytes) -> bytes:
         first = self.line
-        self.line += len(lines)
-        if first < self._skip:
-            lines = lines[self._skip - first :]
-        if not _no_objects(lines):
-            return lines, []
-        lines = [line for line in (line.strip() for line in lines) if line]
-        good = [line for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
-        return good, _no_objects(lines)
+        self.line += text.count(b"\n") + 1
+        if first >= self._skip:
+            return text
+        return b"\n".join(text.split(b"\n")[self._skip - first :])
+
+
+def split_lines(text: bytes) -> Lines:
+    """The lines of ``text``; empty ones are left out."""
+    lines = text.split(b"\n") if text else []
+    if not _no_objects(lines):
+        return lines, []
+    lines = [line for line in (line.strip() for line in lines) if line]
+    good = [line for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
+    return good, _no_objects(lines)
 
 
 def _no_objects(lines: list[bytes]) -> list[bytes]:

@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,6 +33,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """
     context = httpx.create_ssl_context()
     context.load_default_certs()
+    context.sslobject_class = _WholeReads
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
@@ -42,6 +44,27 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
                 hint="ca_file (AQUILA_CA_FILE) must be a PEM file with one or more certificates.",
             ) from None
     return context
+
+
+class _WholeReads(ssl.SSLObject):
+    """Reads what has come, where OpenSSL gives one record of at most 16 kB at a time.
+
+    What lies above it takes far longer for each read than it takes to decrypt a record.
+    """
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - what ssl calls it
+        """Up to ``len`` bytes, fewer only if no more have come."""
+        found = super().read(len, buffer)
+        if buffer is not None:
+            return found
+        pieces, left = [found], len - found.__len__()
+        while left and pieces[-1]:
+            try:
+                pieces.append(super().read(left))
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                break
+            left -= pieces[-1].__len__()
+        return b"".join(pieces)
 
 
 def unreachable(error: Exception, host: str) -> DefenderUnavailableError:

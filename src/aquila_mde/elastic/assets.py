@@ -12,7 +12,7 @@ import structlog
 
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.client import Engine
-from aquila_mde.elastic.errors import EngineRefusedError, ForeignAssetError
+from aquila_mde.elastic.errors import EngineAccessError, EngineRefusedError, ForeignAssetError
 from aquila_mde.elastic.package import DataStream, Json, Package, read_package
 from aquila_mde.elastic.plan import (
     MANAGED_BY,
@@ -22,6 +22,7 @@ from aquila_mde.elastic.plan import (
     plan_assets,
     plan_install,
 )
+from aquila_mde.elastic.state_index import state_index, state_indices
 from aquila_mde.streams.tree import PackageTree
 
 __all__ = [
@@ -124,7 +125,24 @@ async def uninstall(
     if not report.kept:
         await _remove(engine, f"_component_template/{package.globals}", report)
         await _remove(engine, f"_ingest/pipeline/{package.final_pipeline}", report)
+    await _remove_states(engine, package, report, delete_data=delete_data)
     return report
+
+
+async def _remove_states(
+    engine: Engine, package: Package, report: UninstallReport, *, delete_data: bool
+) -> None:
+    """States that collectors keep in the engine; they are data, and nothing else needs them."""
+    try:
+        names = await state_indices(engine, package.name)
+    except EngineAccessError as error:
+        report.kept[f"index {state_index(package.name, '*')}"] = error.message
+        return
+    if names and delete_data:
+        await engine.request("DELETE", ",".join(names))
+        report.removed += [f"index {name}" for name in names]
+    elif names:
+        report.kept |= {f"index {name}": "it holds the state of a collector" for name in names}
 
 
 def _has_lifecycle(engine: Engine) -> bool:

@@ -16,12 +16,12 @@ import structlog
 
 from aquila_mde.elastic.bulk_answer import (
     FILTER_PATH,
-    Item,
     Outcome,
     Result,
     Verdict,
 )
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.documents import Documents, Item
 from aquila_mde.elastic.errors import (
     INSTALL_HINT,
     AssetsMissingError,
@@ -32,15 +32,13 @@ from aquila_mde.elastic.errors import (
 from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
 
-__all__ = ["RETRY", "BulkSink", "Item", "Outcome", "Result"]
+__all__ = ["RETRY", "BulkSink", "Documents", "Item", "Outcome", "Result"]
 
 _log = structlog.get_logger()
 RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
 """How long a bulk request is tried."""
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
-_encode = msgspec.json.Encoder().encode
-_EMPTY = b'{"create":{"_id":}}\n\n'
 
 
 class _Part(msgspec.Struct):
@@ -78,7 +76,7 @@ class BulkSink:
         self._backing: dict[str, list[str]] = {}
         self._written: dict[str, str] = {}
 
-    async def send(self, index: str, items: Sequence[Item]) -> list[Outcome]:
+    async def send(self, index: str, items: Documents | Sequence[Item]) -> list[Outcome]:
         """What became of each of ``items``, in their order.
 
         Raises :class:`~aquila_mde.elastic.errors.EngineUnavailableError` after the bounds of the
@@ -86,18 +84,19 @@ class BulkSink:
         :class:`~aquila_mde.elastic.errors.AssetsMissingError`; documents of the call may or may
         not be there then, and sending them again is safe.
         """
-        if not items:
+        if not len(items):
             return []
+        documents = Documents.of(items)
         await self._check_installed(index)
-        outcomes: list[Outcome | None] = [None] * len(items)
-        parts = list(self._parts(items))
+        outcomes: list[Outcome | None] = [None] * len(documents)
+        parts = list(self._parts(documents))
         if len(parts) == 1:
-            await self._deliver(index, items, parts[0], outcomes)
+            await self._deliver(index, documents, parts[0], outcomes)
         else:
             try:
                 async with asyncio.TaskGroup() as group:
                     for part in parts:
-                        group.create_task(self._deliver(index, items, part, outcomes))
+                        group.create_task(self._deliver(index, documents, part, outcomes))
             except BaseExceptionGroup as failures:
                 raise _first_failure(failures) from None
         return [outcome for outcome in outcomes if outcome is not None]
@@ -125,15 +124,14 @@ class BulkSink:
         rolls_over = any(stream.get("rollover_on_write") for stream in streams)
         self._backing[index] = names if rolls_over else names[:-1]
 
-    def _parts(self, items: Sequence[Item]) -> Iterator[_Part]:
-        places: list[int] = []
-        size = sum([len(item.source) + len(item.id) for item in items]) + len(items) * len(_EMPTY)
-        if size <= self._max_bytes and len(items) <= self._max_documents:
-            yield _Part(list(range(len(items))), size)
+    def _parts(self, documents: Documents) -> Iterator[_Part]:
+        if documents.size <= self._max_bytes and len(documents) <= self._max_documents:
+            yield _Part(list(range(len(documents))), documents.size)
             return
+        places: list[int] = []
         size = 0
-        for place, item in enumerate(items):
-            length = len(item.source) + len(item.id) + len(_EMPTY)
+        for place in range(len(documents)):
+            length = documents.length(place)
             if places and (size + length > self._max_bytes or len(places) >= self._max_documents):
                 yield _Part(places, size)
                 places, size = [], 0
@@ -142,14 +140,14 @@ class BulkSink:
         yield _Part(places, size)
 
     async def _deliver(
-        self, index: str, items: Sequence[Item], part: _Part, outcomes: list[Outcome | None]
+        self, index: str, documents: Documents, part: _Part, outcomes: list[Outcome | None]
     ) -> None:
         """Settle every item of ``part`` in ``outcomes``."""
         waiting = [part]
         try:
             async for attempt in self._retry.attempted():
                 with attempt:
-                    await self._work_off(index, items, waiting, outcomes)
+                    await self._work_off(index, documents, waiting, outcomes)
         except EngineUnavailableError:
             suspects = {place: out for each in waiting for place, out in each.suspects.items()}
             if any(place not in suspects for each in waiting for place in each.places):
@@ -160,7 +158,7 @@ class BulkSink:
     async def _work_off(
         self,
         index: str,
-        items: Sequence[Item],
+        documents: Documents,
         waiting: list[_Part],
         outcomes: list[Outcome | None],
     ) -> None:
@@ -170,14 +168,14 @@ class BulkSink:
         while waiting:
             part = waiting.pop()
             try:
-                verdict = await self._request(index, items, part, outcomes)
+                verdict = await self._request(index, documents, part, outcomes)
             except EngineUnavailableError as error:
                 # The answer is lost: the engine may have taken the documents.
                 later.append(_Part(part.places, part.size, doubtful=True))
                 failure = error
                 continue
             except EngineRefusedError as error:
-                waiting += self._halves(items, part, error, outcomes)
+                waiting += self._halves(part, error, outcomes)
                 continue
             if verdict.failure is not None:
                 failure = verdict.failure
@@ -191,20 +189,20 @@ class BulkSink:
     async def _request(
         self,
         index: str,
-        items: Sequence[Item],
+        documents: Documents,
         part: _Part,
         outcomes: list[Outcome | None],
     ) -> Verdict:
         """Send ``part`` once."""
         places = part.places
         if part.doubtful:
-            places = await self._without_delivered(index, items, places, outcomes)
+            places = await self._without_delivered(index, documents, places, outcomes)
         verdict = Verdict(self._engine, index, together=len(places) > 1)
         if not places:
             return verdict
         async with self._slots:
-            raw = await self._engine.bulk(index, _body(items, places), params=_PARAMETERS)
-        verdict.settle(raw, items, places, outcomes)
+            raw = await self._engine.bulk(index, documents.lines(places), params=_PARAMETERS)
+        verdict.settle(raw, places, outcomes)
         if verdict.written is not None and verdict.written != self._written.get(index):
             # The data stream rolled over: what it was written to before is an older index now.
             self._written[index] = verdict.written
@@ -212,23 +210,22 @@ class BulkSink:
         return verdict
 
     async def _without_delivered(
-        self, index: str, items: Sequence[Item], places: list[int], outcomes: list[Outcome | None]
+        self, index: str, documents: Documents, places: list[int], outcomes: list[Outcome | None]
     ) -> list[int]:
         """Settle what a request with a lost answer wrote before the data stream rolled over."""
         try:
             await self.refresh_backing(index)
-            there = await self.already_in(index, [items[place].id for place in places])
+            there = await self.already_in(index, [documents.ids[place] for place in places])
         except EngineAccessError:
             # A key that may only write cannot look into older indices.
             return places
         for place in places:
-            if items[place].id in there:
-                outcomes[place] = Outcome(items[place].id, Result.EXISTS, None, 409)
+            if documents.ids[place] in there:
+                outcomes[place] = Outcome(Result.EXISTS, None, 409)
         return [place for place in places if outcomes[place] is None]
 
     def _halves(
         self,
-        items: Sequence[Item],
         part: _Part,
         error: EngineRefusedError,
         outcomes: list[Outcome | None],
@@ -242,9 +239,7 @@ class BulkSink:
             _log.warning("Bulk body is too large, sending smaller ones", bytes=self._max_bytes)
             return _halved(places, part.size)
         place = places[0]
-        outcomes[place] = Outcome(
-            items[place].id, Result.DEAD, None, 413, "request_too_large", error.message
-        )
+        outcomes[place] = Outcome(Result.DEAD, None, 413, "request_too_large", error.message)
         return []
 
     async def _check_installed(self, index: str) -> None:
@@ -267,16 +262,6 @@ class BulkSink:
             raise AssetsMissingError(
                 f"{self._engine.place.host} has no index template {template}", hint=INSTALL_HINT
             )
-
-
-def _body(items: Sequence[Item], places: Sequence[int]) -> bytes:
-    chunks: list[bytes] = []
-    for place in places:
-        item = items[place]
-        # A line break can only be white space between tokens in JSON.
-        source = item.source.replace(b"\n", b" ")
-        chunks += (b'{"create":{"_id":', _encode(item.id), b"}}\n", source, b"\n")
-    return b"".join(chunks)
 
 
 def _halved(places: list[int], size: int) -> list[_Part]:

@@ -28,13 +28,6 @@ FILTER_PATH = (
 _FAILURE_STORE = ".fs-"
 
 
-class Item(msgspec.Struct, frozen=True, gc=False):
-    """One document: its `_id` and its source, one line of JSON without the newline."""
-
-    id: str
-    source: bytes
-
-
 class Result(Enum):
     """What became of a document."""
 
@@ -46,7 +39,6 @@ class Result(Enum):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The engine's answer for one document; ``index`` is the backing index, where it is known."""
 
-    id: str
     result: Result
     index: str | None = None
     status: int = 201
@@ -106,7 +98,6 @@ class Verdict:
     def settle(
         self,
         raw: bytes,
-        items: Sequence[Item],
         places: Sequence[int],
         outcomes: list[Outcome | None],
     ) -> None:
@@ -114,11 +105,15 @@ class Verdict:
         index = _index_of_all(raw, len(places))
         if index is not None and index != self._index and not index.startswith(_FAILURE_STORE):
             self.written = index
-            for place in places:
-                outcomes[place] = Outcome(items[place].id, Result.CREATED, index)
+            created = Outcome(Result.CREATED, index)
+            if len(places) == len(outcomes):
+                outcomes[:] = [created] * len(places)
+            else:
+                for place in places:
+                    outcomes[place] = created
             return
         for place, item_answer in zip(places, self._decoded(raw, len(places)), strict=True):
-            outcomes[place] = self._outcome(place, items[place].id, item_answer.create)
+            outcomes[place] = self._outcome(place, item_answer.create)
 
     def _decoded(self, raw: bytes, expected: int) -> list[_ItemAnswer]:
         try:
@@ -132,7 +127,7 @@ class Verdict:
             )
         return answers
 
-    def _outcome(self, place: int, document_id: str, answer: _Create) -> Outcome | None:
+    def _outcome(self, place: int, answer: _Create) -> Outcome | None:
         error = answer.error
         if error is None:
             if answer.index == self._index:
@@ -142,19 +137,17 @@ class Verdict:
                 )
             if answer.index and answer.index.startswith(_FAILURE_STORE):
                 text = "Elasticsearch put the document into the failure store of its data stream"
-                return Outcome(
-                    document_id, Result.DEAD, answer.index, answer.status, "failure_store", text
-                )
+                return Outcome(Result.DEAD, answer.index, answer.status, "failure_store", text)
             self.written = answer.index
-            return Outcome(document_id, Result.CREATED, answer.index, answer.status)
+            return Outcome(Result.CREATED, answer.index, answer.status)
         if answer.status == 409:
-            return Outcome(document_id, Result.EXISTS, answer.index, 409)
+            return Outcome(Result.EXISTS, answer.index, 409)
         if error.type == BLOCKED:
             self._retry(place, blocked(error.reason or "", self._place))
         elif answer.status in RETRIABLE_STATUS or answer.status > 500:
             self._retry(place, self._unavailable(answer.status, error))
             if answer.status == 500:
-                self.suspects[place] = _dead(document_id, answer, error)
+                self.suspects[place] = _dead(answer, error)
         elif answer.status == 403:
             raise forbidden(error.reason or "", self._place, f"writing to {self._index}")
         elif _is_missing(answer.status, error):
@@ -166,7 +159,7 @@ class Verdict:
             # OpenSearch lays the broken JSON of one document at the door of its whole batch.
             self.unsettled.append(place)
         else:
-            return _dead(document_id, answer, error)
+            return _dead(answer, error)
         return None
 
     def _retry(self, place: int, failure: EngineUnavailableError) -> None:
@@ -181,8 +174,8 @@ class Verdict:
         )
 
 
-def _dead(document_id: str, answer: _Create, error: Cause) -> Outcome:
-    return Outcome(document_id, Result.DEAD, answer.index, answer.status, error.type, error.text())
+def _dead(answer: _Create, error: Cause) -> Outcome:
+    return Outcome(Result.DEAD, answer.index, answer.status, error.type, error.text())
 
 
 def _index_of_all(raw: bytes, expected: int) -> str | None:

@@ -105,8 +105,10 @@ class Engine:
                 )
         return answer
 
-    async def bulk(self, index: str, body: bytes, *, params: dict[str, str] | None = None) -> bytes:
-        """The undecoded answer to one bulk request of NDJSON; tried once.
+    async def bulk(
+        self, index: str, body: bytes | list[bytes], *, params: dict[str, str] | None = None
+    ) -> bytes:
+        """The undecoded answer to one bulk request of NDJSON, in pieces or not; tried once.
 
         Goes to the node directly, past the decoding and the bookkeeping of the transport.
         """
@@ -114,7 +116,11 @@ class Engine:
         target = f"/{path}?{urlencode(params, safe='*,')}" if params else f"/{path}"
         try:
             meta, answer = await self._node.perform_request(
-                "POST", target, body, self._bulk_headers, _BULK_SECONDS
+                "POST",
+                target,
+                [body] if isinstance(body, bytes) else body,
+                self._bulk_headers,
+                _BULK_SECONDS,
             )
         except TransportError as error:
             raise from_transport(error, self.place) from None

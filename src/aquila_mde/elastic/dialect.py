@@ -41,13 +41,13 @@ class PlainNode(AiohttpHttpNode):
         self,
         method: str,
         target: str,
-        body: bytes | None = None,
+        body: bytes | list[bytes] | None = None,
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> tuple[ApiResponseMeta, bytes]:
         """Send one request with plain media types."""
         sent: Any = body
-        if body is not None and len(body) > _PIECE:
+        if isinstance(body, list):
             sent = _LargeBody(body)
         answer = await super().perform_request(
             method, target, sent, _plain(headers or HttpHeaders()), request_timeout
@@ -62,21 +62,22 @@ class PlainNode(AiohttpHttpNode):
 class _LargeBody(Payload):
     """A body that is written in pieces, so that others have their turn, and never copied."""
 
-    _value: bytes
+    _value: list[bytes]
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: list[bytes]) -> None:
         super().__init__(body)
-        self._size = len(body)
+        self._size = sum(map(len, body))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text."""
-        return self._value.decode(encoding, errors)
+        return b"".join(self._value).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write it to the connection."""
-        whole = memoryview(self._value)
-        for start in range(0, len(whole), _PIECE):
-            await writer.write(whole[start : start + _PIECE])
+        for piece in self._value:
+            each = memoryview(piece)
+            for start in range(0, len(each), _PIECE):
+                await writer.write(each[start : start + _PIECE])
 
 
 def _plain(headers: HttpHeaders) -> HttpHeaders:

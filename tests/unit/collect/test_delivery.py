@@ -6,6 +6,8 @@ import pytest
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.elastic.bulk import Item, Outcome, Result
 
+ITEM_LINES = b'{"create":{"_id":"00"}}\n%b\n'
+
 
 class Sink:
     """Answers a batch when it is told to, in whatever order."""
@@ -21,13 +23,14 @@ class Sink:
         gate = asyncio.Event()
         self.gates.append(gate)
         self.sent += [item.id for item in items]
-        self.under_way += sum(len(item.source) for item in items)
+        size = sum(len(ITEM_LINES % item.source) for item in items)
+        self.under_way += size
         self.most_under_way = max(self.most_under_way, self.under_way)
         await gate.wait()
-        self.under_way -= sum(len(item.source) for item in items)
+        self.under_way -= size
         if self.error:
             raise self.error
-        return [Outcome(item.id, Result.CREATED, index, 201, "", "") for item in items]
+        return [Outcome(Result.CREATED, item.id) for item in items]
 
     async def opened(self, count: int) -> None:
         while len(self.gates) < count:
@@ -42,7 +45,7 @@ async def test_batches_settle_in_the_order_they_were_given() -> None:
     sink, settled = Sink(), []
 
     async def done(outcomes: list[Outcome]) -> None:
-        settled.extend(outcome.id for outcome in outcomes)
+        settled.extend(outcome.index for outcome in outcomes)
 
     async with Delivery(sink, "i") as delivery:
         for name in "abc":
@@ -69,11 +72,13 @@ async def test_what_is_under_way_stays_below_the_bound() -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(answer())
-        async with Delivery(sink, "i", max_bytes=30) as delivery:
+        async with Delivery(
+            sink, "i", max_bytes=3 * len(ITEM_LINES % item("00").source)
+        ) as delivery:
             for number in range(20):
                 await delivery.submit([item(str(number))], done)
     assert len(sink.sent) == 20
-    assert sink.most_under_way <= 30
+    assert len(ITEM_LINES) < sink.most_under_way <= 3 * len(ITEM_LINES % item("00").source)
 
 
 async def test_one_batch_larger_than_the_bound_goes_alone() -> None:

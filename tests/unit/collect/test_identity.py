@@ -234,3 +234,25 @@ def test_any_object_has_a_version_in_every_stream(record: dict) -> None:
     for stream in STREAMS:
         version = read(stream, record)
         assert len(version.document_id) == 22
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "id": st.none() | st.integers(0, 3) | st.text(max_size=3),
+                "lastUpdateTime": st.none() | st.sampled_from(["", "2026-01-01T00:00:00Z", "no"]),
+                "status": st.sampled_from(["New", "Resolved"]),
+            },
+        ),
+        max_size=4,
+    )
+)
+def test_versions_that_are_read_together_are_those_read_alone(records: list[dict]) -> None:
+    reader = IdentityReader(STREAMS["alert"], TENANT, time_field="lastUpdateTime")
+    raw = [msgspec.json.encode(record) for record in records]
+    values = [reader.values(each) for each in raw]
+    joined = [(b"",)] * len(raw)
+    together = reader.versions(raw, values, PassContext(1), joined)
+    assert together == [reader.read(each, PassContext(1)) for each in raw]

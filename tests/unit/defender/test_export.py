@@ -21,7 +21,7 @@ from aquila_mde.defender.errors import (
     SnapshotReplacedError,
 )
 from aquila_mde.defender.export import ExportChunk, ExportPosition, read_export
-from aquila_mde.defender.export_lines import LineSplitter
+from aquila_mde.defender.export_lines import LineSplitter, split_lines
 
 PATH = "/api/machines/SoftwareVulnerabilitiesExport"
 FIRST, SECOND = "2026-03-01T05:00:00Z", "2026-03-01T11:00:00Z"
@@ -103,7 +103,7 @@ async def _read(
 
 
 def _all_lines(chunks: list[ExportChunk]) -> list[bytes]:
-    return [line for chunk in chunks for line in chunk.lines]
+    return [line for chunk in chunks for line in split_lines(chunk.text)[0]]
 
 
 class TestReading:
@@ -119,13 +119,13 @@ class TestReading:
         assert len(chunks) > 15  # small pieces, not whole files
         assert {chunk.file_count for chunk in chunks} == {3}
         assert chunks[-1].position == ExportPosition(FIRST, 3, 0)
-        assert all(not chunk.bad_lines for chunk in chunks)
+        assert not any(split_lines(chunk.text)[1] for chunk in chunks)
 
     async def test_an_empty_snapshot_is_one_empty_chunk_at_its_end(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         Export(microsoft, {})
-        assert await _read(client) == [ExportChunk([], ExportPosition(FIRST, 0, 0), 0, [])]
+        assert await _read(client) == [ExportChunk(b"", ExportPosition(FIRST, 0, 0), 0)]
 
     async def test_reading_goes_on_from_any_position(
         self, microsoft: Microsoft, client: DefenderClient
@@ -155,7 +155,7 @@ class TestReading:
     ) -> None:
         export = Export(microsoft, {"a": _gz(_lines("a", 5))})
         (chunk,) = await _read(client, resume=ExportPosition(FIRST, 7, 3))
-        assert chunk == ExportChunk([], ExportPosition(FIRST, 1, 0), 1, [])
+        assert chunk == ExportChunk(b"", ExportPosition(FIRST, 1, 0), 1)
         assert not export.read
 
     async def test_lines_that_are_no_object_are_set_aside(
@@ -166,7 +166,7 @@ class TestReading:
         Export(microsoft, {"a": _gz(lines)})
         chunks = await _read(client)
         assert _all_lines(chunks) == good
-        bad = [line for chunk in chunks for line in chunk.bad_lines]
+        bad = [line for chunk in chunks for line in split_lines(chunk.text)[1]]
         assert bad == [b"no json", b'{"cut": "of', b"[1]"]
 
     @pytest.mark.parametrize("body", ["{}", '{"exportFiles": null, "generatedTime": "x"}'])
@@ -303,11 +303,12 @@ class TestLineSplitter:
         lines: list[bytes] = []
         bad: list[bytes] = []
         for start in range(0, len(data), piece):
-            for found, wrong in splitter.feed(data[start : start + piece]):
+            for text in splitter.feed(data[start : start + piece]):
                 assert splitter.line > skip
+                found, wrong = split_lines(text)
                 lines += found
                 bad += wrong
-        found, wrong = splitter.close()
+        found, wrong = split_lines(splitter.close())
         return lines + found, bad + wrong
 
     @given(

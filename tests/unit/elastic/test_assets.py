@@ -211,6 +211,16 @@ async def test_data_and_what_it_needs_stay(installed: Tree, engine: Engine) -> N
     assert await engine.request("GET", f"_data_stream/{installed.index}", missing_ok=True) is None
 
 
+async def test_the_state_of_a_collector_is_data(installed: Tree, engine: Engine) -> None:
+    name = f"{installed.name}-state-default"
+    await engine.request("PUT", name, {"settings": {"index": {"hidden": True}}})
+    report = await uninstall(engine, installed.tree)
+    assert report.kept == {f"index {name}": "it holds the state of a collector"}
+    report = await uninstall(engine, installed.tree, delete_data=True)
+    assert (report.removed, report.kept) == ([f"index {name}"], {})
+    assert await engine.request("GET", name, missing_ok=True) is None
+
+
 async def test_what_another_still_uses_stays(installed: Tree, engine: Engine, rival: str) -> None:
     body = {"index_patterns": ["x-y-*"], "composed_of": [f"{installed.base}@package"]}
     await engine.request("PUT", rival, body)
