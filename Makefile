@@ -7,7 +7,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-system bench-pipeline check format build golden package wheel docs constraints clean
+.PHONY: help demo test test-faults test-system bench bench-docs bench-pipeline check format build golden package wheel docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ test-faults: $(READY) ## Kills, outages and refusals, the long runs too
 
 test-system: $(READY) ## The system tests against an engine in a container (AQUILA_TEST_IMAGE)
 	@AQUILA_TEST_ENGINE=container $(BIN)/pytest tests/system $(ARGS)
+
+bench: $(READY) ## What the collector costs: build/bench/results.json and docs/performance.md
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-docs: $(READY) ## Write docs/performance.md from build/bench/results.json
+	@$(BIN)/python -m tests.bench.page $(ARGS)
 
 bench-pipeline: $(READY) ## What the ingest pipelines cost; writes build/bench/pipeline.json
 	@$(BIN)/python -m tests.bench.pipeline_cost $(ARGS)

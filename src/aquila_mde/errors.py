@@ -100,7 +100,8 @@ _SECRETS = (
     (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+"), r"\1…"),
     (re.compile(r"(?i)(apikey\s+)[\w.~+/=-]+"), r"\1…"),
     (re.compile(r"(?i)((?:client_secret|client_assertion|password)=)[^&\s]+"), r"\1…"),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "…"),
+    # A token, and also the beginning of one: an answer may be cut.
+    (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,2}"), "…"),
     (re.compile(r"(https?://)[^/@\s:]+:[^/@\s]+@"), r"\1…@"),
 )
 

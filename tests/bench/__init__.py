@@ -1,5 +1,5 @@
 """What the collector costs: measured against the engine, against a sink and against others.
 
-``make bench`` runs it all and writes ``build/bench/results.json``; docs/performance.md says how it
-is measured. Nothing in here runs with the tests.
+``make bench`` runs it all and writes ``build/bench/results.json`` and docs/performance.md, which
+says how it is measured. With the tests only a few rows go through it, to see that it runs.
 """

@@ -10,6 +10,7 @@ import asyncio
 import cProfile
 import logging
 import os
+import ssl
 import sys
 import time
 from contextlib import nullcontext
@@ -32,10 +33,30 @@ class Job(msgspec.Struct):
     before: list[str] = []
     core: int | None = None
     """The core that the process may use, or any."""
-    polls: int = 0
-    """Passes of all streams, after the first, in which there is nothing new."""
+    servers_tell: bool = False
+    """Whether both sides are servers of this folder, which say what they were asked."""
+    idle_polls: int = 0
+    """Passes of each stream, after the first of all, in which there is nothing new."""
     profile: str | None = None
     """File for a profile by CPU time, which makes the run several times as long."""
+
+
+class Told(msgspec.Struct):
+    """What a server of this folder has done since it was last asked."""
+
+    requests: int
+    cpu_s: float
+    documents: dict[str, int] = {}
+    """How many the sink was sent, by the index in the address."""
+    bytes: int = 0
+
+
+class Poll(msgspec.Struct):
+    """What one pass of a stream costs in which there is nothing new, on average."""
+
+    cpu_ms: float
+    tenant_requests: float
+    engine_requests: float
 
 
 class Cost(msgspec.Struct):
@@ -45,12 +66,10 @@ class Cost(msgspec.Struct):
     wall_s: float
     cpu_s: float
     memory_mb: float
-    requests: int
-    poll_cpu_ms: list[float] = []
-    poll_requests: list[int] = []
-    """Requests to the tenant, in each of the polls."""
-    poll_engine_requests: int = 0
-    """Requests to the engine, in all of the polls."""
+    tenant: Told | None = None
+    sink: Told | None = None
+    polls: dict[str, Poll] = {}
+    """By stream."""
 
 
 async def run(job: Job) -> Cost:
@@ -59,6 +78,8 @@ async def run(job: Job) -> Cost:
     async with await Collector.open(settings, PackageTree.default(), retry_wait=False) as collector:
         if job.before:
             _without_errors(await collector.collect(job.before))
+        if job.servers_tell:
+            _told(settings)
         profile = cProfile.Profile(time.process_time) if job.profile else nullcontext()
         began, cpu = time.perf_counter(), time.process_time()
         with profile:
@@ -66,30 +87,38 @@ async def run(job: Job) -> Cost:
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         if isinstance(profile, cProfile.Profile):
             profile.dump_stats(str(job.profile))
-        cost = Cost(
-            rows=sum(report.records for report in reports),
-            wall_s=wall,
-            cpu_s=cpu,
-            memory_mb=peak_memory_mb(),
-            requests=sum(report.requests for report in reports),
-        )
-        engine_url = settings.elasticsearch.url
-        if job.polls:
-            _asked(engine_url)
-        for _ in range(job.polls):
-            before = time.process_time()
-            reports = _without_errors(await collector.collect(job.streams))
-            cost.poll_cpu_ms.append((time.process_time() - before) * 1_000)
-            cost.poll_requests.append(sum(report.requests for report in reports))
-        if job.polls:
-            cost.poll_engine_requests = _asked(engine_url)
+        rows = sum(report.records for report in reports)
+        cost = Cost(rows=rows, wall_s=wall, cpu_s=cpu, memory_mb=peak_memory_mb())
+        if job.servers_tell:
+            cost.tenant, cost.sink = _told(settings)
+        if job.idle_polls:
+            for stream in collector.streams:
+                cost.polls[stream.name] = await _idle(job, settings, collector, stream.name)
         return cost
 
 
-def _asked(sink_url: str) -> int:
-    """How many requests the sink has had since this was asked last."""
-    answer = httpx.get(f"{sink_url}/_told", trust_env=False)
-    return int(answer.json()["requests"])
+async def _idle(job: Job, settings: Settings, collector: Collector, stream: str) -> Poll:
+    _told(settings)
+    began = time.process_time()
+    for _ in range(job.idle_polls):
+        reports = _without_errors(await collector.collect([stream]))
+        if new := sum(report.created for report in reports):
+            raise RuntimeError(f"a poll of {stream} that should find nothing new sent {new}")
+    cpu = time.process_time() - began
+    tenant, sink = _told(settings)
+    number = job.idle_polls
+    return Poll(cpu * 1_000 / number, tenant.requests / number, sink.requests / number)
+
+
+def _told(settings: Settings) -> tuple[Told, Told]:
+    """What tenant and sink have done since they were asked last."""
+    trusted = ssl.create_default_context(cafile=settings.tenant.ca_file)
+    with httpx.Client(verify=trusted, trust_env=False) as client:
+        tenant, sink = (
+            msgspec.json.decode(client.get(f"{url}/_told").content, type=Told)
+            for url in (settings.tenant.api_url, settings.elasticsearch.url)
+        )
+    return tenant, sink
 
 
 def _without_errors(reports: list[StreamReport]) -> list[StreamReport]:

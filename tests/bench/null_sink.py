@@ -8,81 +8,123 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench.collector_job import Cost, Job
+from tests.bench.collector_job import Cost, Job, Told
 from tests.bench.processes import cores, measure, settings, sink, tenant
-from tests.bench.spread import spread
+from tests.bench.spread import rounded_to, spread
 
 Tell = Callable[[str], None]
 
 MILLION = 1_000_000
-_POLLS = 10
 
 
-def throughput(data: Path, repeats: int, tell: Tell) -> dict[str, Any]:
-    """Rows a second and CPU seconds for a million rows, of alerts and of vulnerabilities."""
+def throughput(data: Path, rows: int, times: int, repeats: int, tell: Tell) -> dict[str, Any]:
+    """Rows a second and CPU seconds for a million rows, of vulnerabilities and of alerts.
+
+    ``rows`` vulnerabilities, for which the rendered export is served ``times`` over.
+    """
     costs: dict[str, list[Cost]] = {"vulnerability": [], "alert": []}
     for number in range(repeats):
         for stream, measured in costs.items():
-            measured.append(collect(data, stream))
+            measured.append(collect(data, stream, times=times, most=rows))
             tell(f"null sink {number + 1}/{repeats}: {stream} {_said(measured[-1])}")
+    return {stream: _throughput(measured) for stream, measured in costs.items()}
+
+
+def _throughput(costs: list[Cost]) -> dict[str, Any]:
+    rows = costs[-1].rows
     return {
-        stream: {
-            "rows_per_s": spread([cost.rows / cost.wall_s for cost in measured]),
-            "cpu_s_per_million": spread([cost.cpu_s / cost.rows * MILLION for cost in measured]),
-        }
-        for stream, measured in costs.items()
+        "rows": rows,
+        "sent_bytes_per_row": rounded_to(_of(costs[-1].sink).bytes / rows),
+        "rows_per_s": spread([cost.rows / cost.wall_s for cost in costs]),
+        "cpu_s_per_million": spread([cost.cpu_s / cost.rows * MILLION for cost in costs]),
+        # How busy the servers keep their core, which they share. Near 1 they would be measured.
+        "tenant_busy": spread([_of(cost.tenant).cpu_s / cost.wall_s for cost in costs]),
+        "sink_busy": spread([_of(cost.sink).cpu_s / cost.wall_s for cost in costs]),
     }
 
 
 def memory_and_growth(
-    data: Path, rows: int, sizes: list[int], base: int, repeats: int, tell: Tell
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Peak memory at ``sizes`` rows, and CPU time per row at 10 and 100 times ``base`` rows.
+    data: Path,
+    rendered: int,
+    sizes: list[int],
+    base: int,
+    repeats: int,
+    tell: Tell,
+    factors: tuple[int, ...] = (10, 100),
+) -> dict[str, Any]:
+    """Peak memory at ``sizes`` rows, and time per row at ``factors`` times ``base`` rows.
 
-    ``rows`` are in the rendered export, which is served as often as is needed.
+    ``rendered`` rows are in the rendered export, which is served as often as is needed.
     """
-    growth = [base, base * 10, base * 100]
+    growth = [base, *(base * factor for factor in factors)]
     costs: dict[int, list[Cost]] = {size: [] for size in sorted({*sizes, *growth})}
     for number in range(repeats):
         for size, measured in costs.items():
-            measured.append(collect(data, "vulnerability", times=math.ceil(size / rows), most=size))
-            tell(f"growth {number + 1}/{repeats}: {size} rows, {_said(measured[-1])}")
-    per_row = {size: [cost.cpu_s / cost.rows for cost in costs[size]] for size in growth}
-    memory = {str(size): spread([cost.memory_mb for cost in costs[size]]) for size in sizes}
-    grown = {
-        f"{factor}x": spread(
-            [many / few for few, many in zip(per_row[base], per_row[base * factor], strict=True)]
-        )
-        for factor in (10, 100)
-    }
-    return memory, grown
-
-
-def idle_poll(data: Path, repeats: int, tell: Tell) -> dict[str, Any]:
-    """What a pass over all streams costs when there is nothing new, for each stream."""
-    cpu_ms, to_tenant, to_engine = [], [], []
-    for number in range(repeats):
-        with tenant(data) as at, sink() as engine, tempfile.TemporaryDirectory() as folder:
-            options = settings(at, engine.url, Path(folder) / "state.sqlite3")
-            job = Job(options, [], core=cores()[0], polls=_POLLS)
-            streams = 4
-            cost = measure(job)
-            cpu_ms.append(sum(cost.poll_cpu_ms) / _POLLS / streams)
-            to_tenant.append(sum(cost.poll_requests) / _POLLS / streams)
-            to_engine.append(cost.poll_engine_requests / _POLLS / streams)
-        tell(f"idle poll {number + 1}/{repeats}: {cpu_ms[-1]:.1f} ms a stream")
+            times = math.ceil(size / rendered)
+            measured.append(collect(data, "vulnerability", times=times, most=size))
+            tell(f"growth {number + 1}/{repeats}: {size:,} rows, {_said(measured[-1])}")
+    per_row = {size: [cost.wall_s / cost.rows for cost in costs[size]] for size in growth}
     return {
-        "cpu_ms": spread(cpu_ms),
-        "tenant_requests": spread(to_tenant),
-        "engine_requests": spread(to_engine),
+        "peak_memory_mb": {
+            str(size): spread([cost.memory_mb for cost in costs[size]]) for size in sizes
+        },
+        "growth": {
+            "microseconds_per_row": {
+                str(size): spread([each * MILLION for each in runs])
+                for size, runs in per_row.items()
+            },
+            **{f"{factor}x": grown(per_row[base], per_row[base * factor]) for factor in factors},
+        },
     }
 
 
-def collect(data: Path, stream: str, *, times: int = 1, most: int | None = None) -> Cost:
+def grown(few: list[float], many: list[float]) -> dict[str, Any]:
+    """How many times as much a row costs among ``many`` as among ``few``; 1 is no growth."""
+    return spread([after / before for before, after in zip(few, many, strict=True)])
+
+
+def idle_poll(data: Path, rows: int, polls: int, repeats: int, tell: Tell) -> dict[str, Any]:
+    """What a pass over a stream costs when there is nothing new, for each stream."""
+    runs = []
+    for number in range(repeats):
+        with (
+            tenant(data, most=rows) as at,
+            sink() as engine,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            options = settings(at, engine.url, Path(folder) / "state.sqlite3")
+            job = Job(options, [], core=cores()[0], servers_tell=True, idle_polls=polls)
+            runs.append(measure(job).polls)
+        said = ", ".join(f"{stream} {poll.cpu_ms:.1f} ms" for stream, poll in runs[-1].items())
+        tell(f"idle poll {number + 1}/{repeats}: {said}")
+    return {
+        stream: {
+            what: spread([getattr(run[stream], what) for run in runs])
+            for what in ("cpu_ms", "tenant_requests", "engine_requests")
+        }
+        for stream in runs[0]
+    }
+
+
+def collect(data: Path, stream: str, *, times: int = 1, most: int = 0, alerts: int = 0) -> Cost:
     """One pass over ``stream`` of a fresh collector that knows the machines."""
-    with tenant(data, times, most) as at, sink() as engine, tempfile.TemporaryDirectory() as folder:
+    with (
+        tenant(data, times=times, most=most, alerts=alerts) as at,
+        sink() as engine,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         options = settings(at, engine.url, Path(folder) / "state.sqlite3")
-        return measure(Job(options, [stream], before=["machine"], core=cores()[0]))
+        job = Job(options, [stream], before=["machine"], core=cores()[0], servers_tell=True)
+        cost = measure(job)
+    sent = _of(cost.sink).documents.get(f"logs-aquila_mde.{stream}-default", 0)
+    if sent != cost.rows:
+        raise RuntimeError(f"{cost.rows} rows of {stream} were read, but {sent} sent")
+    return cost
+
+
+def _of(side: Told | None) -> Told:
+    assert side is not None
+    return side
 
 
 def _said(cost: Cost) -> str:

@@ -1,33 +1,34 @@
-"""The collector against others, on the same tenant and the same sink, in turn."""
+"""The collector against others, on the same tenant and the same sink, in turn, on one core."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.bench.collector_job import Cost, Job
-from tests.bench.null_sink import Tell
-from tests.bench.processes import ROOT, cores, measure, run_python, settings, sink, tenant
+from tests.bench.collector_job import Cost
+from tests.bench.null_sink import Tell, collect
+from tests.bench.peers.mito import MITO
+from tests.bench.processes import cores, run_python, sink, tenant
 from tests.bench.spread import spread
 
-MITO = "AQUILA_BENCH_MITO"
-"""The path of an elastic/mito command."""
-_ENVIRONMENTS = ROOT / "build" / "bench" / "peers"
+PYTHON = "AQUILA_BENCH_PEERS_PYTHON"
+"""The Python of an environment with mde-client, dlt and elasticsearch-py."""
 
 
-class _Given(msgspec.Struct):
+_PATIENCE = 600
+"""Seconds after which a peer that does not end has failed."""
+
+
+class Given(msgspec.Struct):
+    """What a peer is told: both sides, and the certificate that it has to trust."""
+
     tenant: str
     ca_file: str
     engine: str
@@ -35,110 +36,121 @@ class _Given(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Peer:
-    """Who does the job of ``stream``, too."""
+    """Who does the job of ``stream``, too. ``needs`` is a module, or empty for mito."""
 
     name: str
     stream: str
-    run: Callable[[_Given], Cost]
+    script: str
+    needs: str
+    what: str
 
 
-def peers(*, install: bool) -> tuple[list[Peer], dict[str, str]]:
-    """The peers that can be run here, and why the others cannot.
+PEERS = (
+    Peer("httpx", "alert", "httpx_alerts", "httpx", "httpx, async_bulk of elasticsearch-py"),
+    Peer("mde_client", "alert", "mde_alerts", "mde_client", "mde-client, bulk helper"),
+    Peer("dlt", "alert", "dlt_rest", "dlt", "REST source of dlt, bulk helper"),
+    Peer("mito", "alert", "mito", "", "elastic/mito, a CEL program"),
+    Peer("httpx_export", "vulnerability", "httpx_export", "httpx", "httpx, gzip, async_bulk"),
+    Peer(
+        "mde_client_export", "vulnerability", "mde_export", "mde_client", "mde-client, async_bulk"
+    ),
+)
 
-    With ``install`` those that are packages get an environment of their own.
-    """
-    found = [
-        Peer("httpx_async_bulk", "alert", _script("httpx_async_bulk", sys.executable)),
-        Peer("httpx_export", "vulnerability", _script("httpx_export", sys.executable)),
-    ]
+
+def in_order(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What was ``found`` by name of the peer, in the order of :data:`PEERS`."""
+    return [(peer.name, found[peer.name]) for peer in PEERS if peer.name in found]
+
+
+def available() -> tuple[dict[str, str], dict[str, str]]:
+    """The Python that runs each peer that is there, and why the others are not."""
+    found: dict[str, str] = {}
     absent: dict[str, str] = {}
-    python, reason = _environment("dlt", ["dlt", "elasticsearch>=9,<10", "requests"], install)
-    if python:
-        found.append(Peer("dlt", "alert", _script("dlt_rest", python)))
-    else:
-        absent["dlt"] = reason
-    _, reason = _environment("mde-client", ["mde-client", "elasticsearch>=9,<10"], install)
-    absent["mde-client"] = reason or "it is installable, but there is no script for it yet"
-    command = os.environ.get(MITO)
-    if command and shutil.which(command):
-        found.append(Peer("mito", "alert", lambda given: _mito(command, given)))
-    else:
-        absent["mito"] = f"{MITO} does not name the command"
+    others = os.environ.get(PYTHON)
+    for peer in PEERS:
+        if not peer.needs:
+            if shutil.which(os.environ.get(MITO, "")):
+                found[peer.name] = sys.executable
+            else:
+                absent[peer.name] = f"{MITO} does not name the command"
+        elif _has(sys.executable, peer.needs):
+            found[peer.name] = sys.executable
+        elif others is None:
+            absent[peer.name] = f"{PYTHON} names no Python"
+        elif _has(others, peer.needs):
+            found[peer.name] = others
+        else:
+            absent[peer.name] = f"the Python of {PYTHON} cannot import {peer.needs}"
     return found, absent
 
 
-def compare(data: Path, others: list[Peer], repeats: int, tell: Tell) -> dict[str, Any]:
-    """For each peer how many times as good the collector is; the runs alternate."""
-    ratios: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in others}
+def _has(python: str, module: str) -> bool:
+    command = [python, "-c", f"import {module}"]
+    try:
+        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def compare(
+    data: Path, alerts: int, rows: int, repeats: int, tell: Tell
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """For each peer how many times as good the collector is, and who was not there.
+
+    In each repeat the collector and all that are compared with it take turns.
+    """
+    pythons, absent = available()
+    for name, reason in absent.items():
+        tell(f"peers: without {name}: {reason}")
+    measured: dict[str, dict[str, list[float]]] = {name: {} for name in pythons}
     for number in range(repeats):
-        for peer in others:
-            ours, theirs = _ours(data, peer.stream), _theirs(data, peer)
-            if theirs.rows != ours.rows:
-                raise RuntimeError(f"{peer.name} moved {theirs.rows} rows, we moved {ours.rows}")
-            found = {
-                "rows_per_s_ratio": (ours.rows / ours.wall_s) / (theirs.rows / theirs.wall_s),
-                "cpu_ratio": theirs.cpu_s / ours.cpu_s,
-                "memory_ratio": theirs.memory_mb / ours.memory_mb,
-            }
-            for what, value in found.items():
-                ratios[peer.name].setdefault(what, []).append(value)
-            said = ", ".join(f"{what} {value:.2f}" for what, value in found.items())
-            tell(f"peers {number + 1}/{repeats}: {peer.name}: {said}")
+        for stream in ("alert", "vulnerability"):
+            others = [peer for peer in PEERS if peer.stream == stream and peer.name in pythons]
+            ours = collect(data, stream, most=rows, alerts=alerts)
+            tell(f"peers {number + 1}/{repeats}: {stream}: {_said(ours)} are ours")
+            # Each comes at each place in turn, so that a slow minute meets all of them.
+            turn = number % len(others) if others else 0
+            for peer in (*others[turn:], *others[:turn]):
+                try:
+                    theirs = _theirs(data, peer, pythons[peer.name], most=rows, alerts=alerts)
+                    if theirs.rows != ours.rows:
+                        raise RuntimeError(f"it moved {theirs.rows} rows of {ours.rows}")
+                except (subprocess.SubprocessError, RuntimeError) as error:
+                    absent[peer.name] = f"it failed ({type(error).__name__})"
+                    tell(f"peers: from here on without {peer.name}: {error}")
+                    del pythons[peer.name], measured[peer.name]
+                    continue
+                for what, value in figures(ours, theirs).items():
+                    measured[peer.name].setdefault(what, []).append(value)
+                tell(f"peers {number + 1}/{repeats}: {stream}: {_said(theirs)} of {peer.name}")
+    told = {
+        name: {what: spread(runs) for what, runs in each.items()} for name, each in measured.items()
+    }
+    return told, absent
+
+
+def figures(ours: Cost, theirs: Cost) -> dict[str, float]:
+    """How many times as good we are (more than 1: better), and what the peer needed."""
+    rate = theirs.rows / theirs.wall_s
     return {
-        name: {what: spread(runs) for what, runs in each.items()} for name, each in ratios.items()
+        "rows_per_s_ratio": ours.rows / ours.wall_s / rate,
+        "cpu_ratio": (theirs.cpu_s / theirs.rows) / (ours.cpu_s / ours.rows),
+        "memory_ratio": theirs.memory_mb / ours.memory_mb,
+        "rows_per_s": rate,
+        "memory_mb": theirs.memory_mb,
     }
 
 
-def _ours(data: Path, stream: str) -> Cost:
-    with tenant(data) as at, sink() as engine, tempfile.TemporaryDirectory() as folder:
-        options = settings(at, engine.url, Path(folder) / "state.sqlite3")
-        return measure(Job(options, [stream], before=["machine"], core=cores()[0]))
-
-
-def _theirs(data: Path, peer: Peer) -> Cost:
-    with tenant(data) as at, sink() as engine:
-        cost = peer.run(_Given(at.url, at.announced["ca_file"], engine.url))
+def _theirs(data: Path, peer: Peer, python: str, *, most: int, alerts: int) -> Cost:
+    with tenant(data, most=most, alerts=alerts) as at, sink() as engine:
+        given = Given(at.url, at.announced["ca_file"], engine.url)
+        command = ["-m", f"tests.bench.peers.{peer.script}"]
+        # Not all of them let their caller say whom to trust.
+        around = {"SSL_CERT_FILE": given.ca_file, "NO_PROXY": "*"}
+        cost = run_python(command, given, Cost, python, cores()[0], around, _PATIENCE)
         # What counts is what has arrived.
-        return msgspec.structs.replace(cost, rows=engine.told()["documents"])
+        return msgspec.structs.replace(cost, rows=sum(engine.told().documents.values()))
 
 
-def _script(name: str, python: str) -> Callable[[_Given], Cost]:
-    command = ["-m", f"tests.bench.peers.{name}"]
-    return lambda given: run_python(command, given, Cost, python, core=cores()[0])
-
-
-def _environment(name: str, packages: list[str], install: bool) -> tuple[str | None, str]:
-    """The Python of the environment that has ``packages``, or why there is none."""
-    python = _ENVIRONMENTS / name / "bin" / "python"
-    ready = _ENVIRONMENTS / name / "ready"
-    if ready.exists():
-        return str(python), ""
-    if not install:
-        return None, "it is not installed; make bench ARGS=--peers tries to"
-    subprocess.run([sys.executable, "-m", "venv", "--clear", python.parent.parent], check=True)
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        return None, f"the package registry of this machine does not have {packages[0]}"
-    ready.touch()
-    return str(python), ""
-
-
-def _mito(command: str, given: _Given) -> Cost:
-    """mito evaluates the program until it wants no more; what it prints is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder) / "state.json"
-        state.write_text(json.dumps({"tenant": given.tenant, "engine": given.engine, "skip": 0}))
-        program = Path(__file__).parent / "peers" / "alerts.cel"
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(
-            [command, "-insecure", "-data", state, program], stdout=subprocess.DEVNULL, check=True
-        )
-        wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # The largest of all children so far; the others of this process are smaller than a page of it.
-    return Cost(rows=0, wall_s=wall, cpu_s=cpu, memory_mb=after.ru_maxrss * 1024 / 1e6, requests=0)
+def _said(cost: Cost) -> str:
+    return f"{cost.rows / cost.wall_s:,.0f} rows/s, {cost.memory_mb:.0f} MB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_transport import NodeApiResponse, Urllib3HttpNode
+from elastic_transport import HttpHeaders, Urllib3HttpNode
 
 from aquila_mde.elastic.dialect import _adopt, _plain
 
@@ -14,10 +14,9 @@ class PlainSyncNode(Urllib3HttpNode):
 
     def perform_request(
         self, method: str, target: str, body: Any = None, headers: Any = None, **more: Any
-    ) -> NodeApiResponse:
+    ) -> Any:
         """Send one request with plain media types."""
-        answer = super().perform_request(
-            method, target, body=body, headers=_plain(headers or {}), **more
-        )
+        plain = _plain(headers or HttpHeaders())
+        answer = super().perform_request(method, target, body=body, headers=plain, **more)
         _adopt(answer.meta)
         return answer

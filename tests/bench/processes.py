@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,11 +15,11 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from tests.bench.collector_job import Cost, Job
+from tests.bench.collector_job import Cost, Job, Told
 from tests.bench.tenant import TENANT
 
 ROOT = Path(__file__).parents[2]
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 
 
 def cores() -> tuple[int | None, int | None]:
@@ -36,12 +37,12 @@ class ServerProcess:
         self.announced = msgspec.json.decode(process.stdout.readline())
         self.url = f"{scheme}://127.0.0.1:{self.announced['port']}"
 
-    def told(self) -> dict[str, int]:
-        """What the server has counted since it was last asked."""
-        verify = self.announced.get("ca_file", True)
+    def told(self) -> Told:
+        """What the server has done since it was last asked."""
+        ca_file = self.announced.get("ca_file")
+        verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         answer = httpx.get(f"{self.url}/_told", verify=verify, trust_env=False)
-        counted: dict[str, int] = answer.json()
-        return counted
+        return msgspec.json.decode(answer.content, type=Told)
 
 
 @contextmanager
@@ -60,12 +61,17 @@ def _server(module: str, scheme: str, *arguments: str) -> Iterator[ServerProcess
     finally:
         process.terminate()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 @contextmanager
-def tenant(folder: Path, times: int = 1, most: int | None = None) -> Iterator[ServerProcess]:
+def tenant(
+    folder: Path, *, times: int = 1, most: int = 0, alerts: int = 0
+) -> Iterator[ServerProcess]:
     """The tenant rendered in ``folder``; see :class:`tests.bench.tenant.PreRendered`."""
-    with _server("tenant", "https", str(folder), str(times), str(most or 0)) as server:
+    limits = [str(number) for number in (times, most, alerts)]
+    with _server("tenant", "https", str(folder), *limits) as server:
         yield server
 
 
@@ -90,10 +96,6 @@ def settings(at: ServerProcess, engine_url: str, state: Path) -> dict[str, Any]:
         },
         "elasticsearch": {"url": engine_url},
         "state": str(state),
-        # Everything that was rendered, however long ago it happened.
-        "streams": {
-            name: {"look_back": "3650d"} for name in ("alert", "machine", "machine_action")
-        },
         "log_level": "warning",
     }
 
@@ -106,16 +108,23 @@ def measure(job: Job) -> Cost:
 def run_python(
     command: list[str],
     job: msgspec.Struct,
-    answer: type[Told],
+    answer: type[Answer],
     python: str = sys.executable,
     core: int | None = None,
-) -> Told:
+    environment: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> Answer:
     """What a Python process answers that is given ``job``; its errors go to standard error."""
     with tempfile.TemporaryDirectory(prefix="aquila-bench-") as folder:
         file = Path(folder) / "job.json"
         file.write_bytes(msgspec.json.encode(job))
         pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
         done = subprocess.run(
-            [*pinned, python, *command, str(file)], cwd=ROOT, stdout=subprocess.PIPE, check=True
+            [*pinned, python, *command, str(file)],
+            cwd=ROOT,
+            env=os.environ | (environment or {}),
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=timeout,
         )
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=answer)

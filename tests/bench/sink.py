@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -28,7 +30,13 @@ class Sink:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self.requests = self.bulks = self.documents = self.bytes = 0
+        self._bulks = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.requests = self.bytes = 0
+        self.documents: Counter[str] = Counter()
+        self._cpu = time.process_time()
 
     def __call__(self, request: Request) -> Response:
         """The answer to ``request``."""
@@ -36,21 +44,22 @@ class Sink:
         if path == "/_told":
             told = {
                 "requests": self.requests,
-                "bulks": self.bulks,
                 "documents": self.documents,
                 "bytes": self.bytes,
+                "cpu_s": time.process_time() - self._cpu,
             }
-            self.requests = self.bulks = self.documents = self.bytes = 0
+            self._forget()
             return Response(msgspec.json.encode(told))
         self.requests += 1
         if path.endswith("_bulk"):
+            # The helpers of elasticsearch-py name the index in the lines, not in the address.
+            index = path.split("/")[1]
             if self._folder is not None:
-                index = path.split("/")[1]
-                file = self._folder / f"{index}-{self.bulks:06}.ndjson"
+                file = self._folder / f"{index}-{self._bulks:06}.ndjson"
                 file.write_bytes(request.body)
-            self.bulks += 1
+            self._bulks += 1
             self.bytes += request.size
-            self.documents += request.lines // 2
+            self.documents[index] += request.lines // 2
             return Response(_created(request.lines // 2), headers=_ELASTIC)
         return Response(self._other(request), headers=_ELASTIC)
 

@@ -10,12 +10,14 @@ import asyncio
 import re
 import ssl
 import sys
+import tempfile
+import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 import trustme
@@ -30,8 +32,8 @@ from aquila_mde.simulator.server import SimulatorServer
 from tests.bench.http_server import Request, Response, serve
 
 TENANT = "11111111-1111-1111-1111-111111111111"
-GENERATED = "2026-01-01T00:00:00Z"
 _EXPORT = "/api/machines/SoftwareVulnerabilitiesExport"
+_CHANGES = "/api/machines/SoftwareVulnerabilityChangesByMachine"
 _TIMES = {
     "/api/machines": "lastSeen",
     "/api/alerts": "lastUpdateTime",
@@ -110,17 +112,20 @@ async def _files(client: DefenderClient) -> AsyncIterator[tuple[int, bytes]]:
 class _Records:
     """One collection, in order of time, as one buffer that pages are cut out of."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, path: str, most: int) -> None:
+        self._path = path
+        name = path.rpartition("/")[2]
         lines = (folder / f"{name}.ndjson").read_bytes().split(b"\n")
-        lines = [line for line in lines if line]
-        self._times: list[int] = msgspec.json.decode((folder / f"{name}.times").read_bytes())
+        lines = [line for line in lines if line][: most or None]
+        times: list[int] = msgspec.json.decode((folder / f"{name}.times").read_bytes())
+        self._times = times[: len(lines)]
         self._starts = [0]
         for line in lines:
             self._starts.append(self._starts[-1] + len(line) + 1)
         self._buffer = b",".join(lines)
 
-    def page(self, query: dict[str, list[str]]) -> bytes:
-        """The answer to a request with this query."""
+    def page(self, base: str, query: dict[str, list[str]]) -> bytes:
+        """The answer to a request with this query to the service at ``base``."""
         first, last = 0, len(self._times)
         for _, operator, value in _CONDITION.findall(query.get("$filter", [""])[0]):
             place = bisect_left(self._times, parse_ticks(value))
@@ -128,35 +133,50 @@ class _Records:
                 first = max(first, place)
             else:
                 last = min(last, place)
-        first += int(query.get("$skip", ["0"])[0])
-        last = min(last, first + min(_MOST, int(query.get("$top", [str(_MOST)])[0])))
-        if first >= last:
+        skipped = int(query.get("$skip", ["0"])[0])
+        first += skipped
+        end = min(last, first + min(_MOST, int(query.get("$top", [str(_MOST)])[0])))
+        if first >= end:
             return b'{"value":[]}'
-        return b'{"value":[%b]}' % self._buffer[self._starts[first] : self._starts[last] - 1]
+        found = self._buffer[self._starts[first] : self._starts[end] - 1]
+        if end == last or "$top" in query:
+            return b'{"value":[%b]}' % found
+        asked = {name: values[0] for name, values in query.items()}
+        behind = urlencode(asked | {"$skip": str(skipped + end - first)})
+        link = msgspec.json.encode(f"{base}{self._path}?{behind}")
+        return b'{"@odata.nextLink":%b,"value":[%b]}' % (link, found)
 
 
 class PreRendered:
     """Signs everybody in and serves the rendered records.
 
-    The export is served ``times`` over, up to the file with which it has ``most`` rows (0: all).
+    The export is served ``times`` over, up to the file with which it has ``most`` rows, and of
+    the alerts the ``alerts`` that are oldest (0: all).
     """
 
-    def __init__(self, folder: Path, times: int, most: int) -> None:
-        self._records = {path: _Records(folder, path.rpartition("/")[2]) for path in _TIMES}
+    def __init__(self, folder: Path, times: int, most: int, alerts: int) -> None:
+        self._records = {
+            path: _Records(folder, path, alerts if path == "/api/alerts" else 0) for path in _TIMES
+        }
+        # Recent, or the changes since then would lie further back than the service keeps them.
+        self._generated = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
         files = [file.read_bytes() for file in sorted(folder.glob("export-*.gz"))]
         self._files = {
             f"/files/part-{number:05}.json.gz": files[number % len(files)]
             for number in range(min(times * len(files), most // _rows_a_file(folder) or 1 << 30))
         }
         self.requests = 0
+        self._cpu = time.process_time()
 
     def __call__(self, request: Request) -> Response:
         """The answer to ``request``."""
         self.requests += 1
         parts = urlsplit(request.target)
         if parts.path == "/_told":
-            told, self.requests = self.requests - 1, 0
-            return Response(msgspec.json.encode({"requests": told}))
+            cpu = time.process_time()
+            told = {"requests": self.requests - 1, "cpu_s": cpu - self._cpu}
+            self.requests, self._cpu = 0, cpu
+            return Response(msgspec.json.encode(told))
         date = f"date: {format_datetime(datetime.now(UTC), usegmt=True)}\r\n"
         if parts.path in self._files:
             return Response(self._files[parts.path], kind="application/gzip", headers=date)
@@ -165,10 +185,12 @@ class PreRendered:
 
     def _json(self, path: str, base: str, query: str) -> bytes | None:
         if path in self._records:
-            return self._records[path].page(parse_qs(unquote(query)))
+            return self._records[path].page(base, parse_qs(query))
+        if path == _CHANGES:
+            return b'{"value":[]}'
         if path == _EXPORT:
             links = [base + name for name in self._files]
-            return msgspec.json.encode({"exportFiles": links, "generatedTime": GENERATED})
+            return msgspec.json.encode({"exportFiles": links, "generatedTime": self._generated})
         if path.endswith("/openid-configuration"):
             authority = f"{base}/{TENANT}"
             return msgspec.json.encode(
@@ -195,7 +217,13 @@ def _tls(folder: Path) -> ssl.SSLContext:
     return context
 
 
+def _main() -> None:
+    served = PreRendered(Path(sys.argv[1]), *(int(number) for number in sys.argv[2:5]))
+    # A certificate of its own, since several tenants may serve the same folder.
+    with tempfile.TemporaryDirectory(prefix="aquila-bench-") as folder:
+        context = _tls(Path(folder))
+        serve(served, {"ca_file": str(Path(folder) / "ca.pem")}, context)
+
+
 if __name__ == "__main__":
-    where = Path(sys.argv[1])
-    served = PreRendered(where, int(sys.argv[2]), int(sys.argv[3]))
-    serve(served, {"ca_file": str(where / "ca.pem")}, _tls(where))
+    _main()

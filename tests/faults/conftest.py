@@ -35,3 +35,4 @@ def world(job: Callable[..., Job], installed: str, tally: Tally) -> Iterator[Mak
         tally.fault(name, times)
     for one in made:
         tally.kill(one.kills)
+        tally.fault("pass cut off", one.cut_offs)

@@ -13,7 +13,7 @@ from tests.system.conftest import STREAMS
 from aquila_mde.collect.replay import replay
 from aquila_mde.elastic.errors import EngineUnavailableError
 
-SIZES = {"machines": 12, "alerts": 40, "actions": 15, "vulnerabilities": 200, "rows_per_file": 60}
+SIZES = {"machines": 8, "alerts": 20, "actions": 8, "vulnerabilities": 60, "rows_per_file": 20}
 
 
 async def collected(world: World) -> int:

@@ -11,6 +11,17 @@ FOUND = {
     "a machine is seen on another day before a pass that was cut off goes on": Schedule(
         steps=[["cut_off", "documents", 1], ["seen", 66]]
     ),
+    "a repair brought rows before the first pass that are fixed by then": Schedule(
+        steps=[["reconcile"], ["time", 4000], ["alerts", 25]]
+    ),
+    "the first export is cut off, and a newer one lacks rows that were delivered": Schedule(
+        steps=[
+            *(["collect", stream] for stream in ("machine", "alert", "machine_action")),
+            ["cut_off", "documents", 10],
+            *(["fixed", row] for row in (119, 118, 117)),
+            ["time", 400],
+        ]
+    ),
 }
 
 

@@ -15,7 +15,7 @@ class Chain:
     full_export: str
     """``generatedTime`` of the newest export that was delivered whole, as the service wrote it.
 
-    Empty when the state was lost: which one it was is then not known.
+    Empty as long as none was, and when the state was lost and it is not known which.
     """
     since: Ticks | None
     """When the changes begin, in the service's time; ``None``: they cannot be gone on with."""
@@ -30,11 +30,26 @@ class DeltaStore:
         self._store = store
 
     def read(self) -> Chain | None:
-        """The chain; ``None`` as long as no export was delivered whole."""
+        """The chain; ``None`` as long as no export was begun."""
         row = self._store.database.execute(
             "SELECT full_export, since, read_at FROM delta WHERE scope = ?", (self._store.scope,)
         ).fetchone()
         return Chain(*row) if row else None
+
+    def begin(self, since: Ticks, read_at: Ticks) -> None:
+        """Rows of the export that was made at ``since`` are about to be delivered.
+
+        Changes begin there, unless there are earlier ones to go on with: should a newer export
+        take its place before it was read to its end, what was fixed in between is told by them.
+        """
+        with self._store.change() as database:
+            database.execute(
+                "INSERT INTO delta (scope, full_export, since, read_at) VALUES (?, '', ?, ?) "
+                "ON CONFLICT DO UPDATE SET "
+                "read_at = iif(since IS NULL, excluded.read_at, read_at), "
+                "since = coalesce(since, excluded.since)",
+                (self._store.scope, since, read_at),
+            )
 
     def complete(self, full_export: str, since: Ticks, read_at: Ticks) -> None:
         """An export was delivered whole.

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.state import ExportMark, StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
@@ -50,6 +51,7 @@ async def collect_export(
                     generated = position.generated
                     work.context = PassContext(started, parse_ticks(generated))
                     work.writer.join("export", {"generated": generated})
+                    DeltaStore(store).begin(parse_ticks(generated), started)
                 await work.deliver_lines(
                     chunk.text,
                     export=ExportMark(position.generated, position.file, position.line),

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from aquila_mde.collect.delivery import Delivery
+from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.identity import PassContext, Version
 from aquila_mde.collect.incremental import collection_of, refused_field, time_field
 from aquila_mde.collect.joins import Joins
@@ -264,6 +265,7 @@ class _Comparison:
                     if work is not None:
                         work.context = context
                         work.writer.join("export", {"generated": generated})
+                        DeltaStore(self._store).begin(parse_ticks(generated), context.started)
                 read = self._versions(split_lines(chunk.text)[0], context)
                 due = _delivered(chunk.position, mark) or self._changes_read(context)
                 await self._compare(read, [due] * len(read), found, work)
