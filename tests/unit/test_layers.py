@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"errors"},
     "defender": FOUNDATION,
     "elastic": FOUNDATION,
+    "onboard": FOUNDATION | {"defender"},
     "build": FOUNDATION,
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
@@ -25,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "demo": FOUNDATION | {"defender", "elastic", "collect", "simulator", "engine"},
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
-    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine", "demo", "trial"},
+    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine", "demo", "trial"}
+    | {"onboard"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"
