@@ -7,7 +7,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-system bench bench-docs bench-pipeline check format build golden package wheel docs constraints clean
+.PHONY: help demo test test-faults test-system bench bench-docs bench-pipeline check format build golden package pictures wheel docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ golden: $(READY) ## Write the expected documents of the pipeline tests anew
 package: $(READY) ## Make the zip that Fleet takes, in build/packages, and check it
 	@$(BIN)/aquila-mde package build
 	@$(BIN)/aquila-mde package check
+
+pictures: $(READY) ## Take a picture of each dashboard of the demonstration, with Chromium
+	@$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 wheel: $(READY) ## Make the wheel and the source archive in dist/
 	@$(BIN)/hatchling build

@@ -15,8 +15,14 @@ from collections.abc import Callable
 import pytest
 
 
+def browser_path() -> str | None:
+    """Chromium, or what is like it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
 def _browser() -> bool:
-    return any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return browser_path() is not None
 
 
 def _redis() -> bool:

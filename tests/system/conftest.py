@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -117,6 +119,16 @@ class Job:
 
     async def engine(self) -> Engine:
         return await Engine.connect(ElasticsearchSettings(url=self.engine_url))
+
+    def command(self, *arguments: str) -> str:
+        """What ``aquila-mde`` prints with the settings of this job; it must end well."""
+        words = [*arguments, "--config", str(self.config())]
+        code = "from aquila_mde.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         with httpx.Client(base_url=self.engine_url, trust_env=False, timeout=60) as client:

@@ -19,15 +19,17 @@ ALLOWED: dict[str, set[str]] = {
     "defender": FOUNDATION,
     "elastic": FOUNDATION,
     "onboard": FOUNDATION | {"defender"},
-    "build": FOUNDATION,
+    "dashboards": {"errors", "streams"},
+    "build": FOUNDATION | {"dashboards"},
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
     "collect": FOUNDATION | {"defender", "elastic"},
-    "demo": FOUNDATION | {"defender", "elastic", "collect", "simulator", "engine"},
+    "preview": FOUNDATION | {"elastic", "dashboards"},
+    "demo": FOUNDATION | {"defender", "elastic", "collect", "simulator", "engine", "preview"},
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
-    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine", "demo", "trial"}
-    | {"onboard"},
+    | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
+    | {"demo", "trial", "preview", "onboard"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

@@ -45,6 +45,8 @@ def test_the_wheel_alone_makes_the_same_requests_and_package_as_the_checkout(
     assert "aquila_mde/assets/data_stream/alert/collect.yml" in names
     assert "aquila_mde/assets/pipelines/stream.yml.j2" in names
     assert "aquila_mde/assets/package/docs/stream.md.j2" in names
+    assert "aquila_mde/assets/package/dashboards/overview.yml" in names
+    assert {f"aquila_mde/preview/page.{kind}" for kind in ("css", "js", "html.j2")} <= set(names)
 
     places = (tmp_path / "wheel", ROOT / "src")
     outputs = [typed(place, "install", "--dry-run", "--json", cwd=tmp_path) for place in places]

@@ -1,4 +1,4 @@
-"""Everything that is built and checked in: pipelines and fields, sample events, and the pages."""
+"""Everything that is built and checked in: pipelines, fields, samples, dashboards and pages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 import yaml
 
 from aquila_mde.build.assets import BuiltFile, assets
-from aquila_mde.build.docs.pages import DataStreamText, render_pages
+from aquila_mde.build.docs.pages import DataStreamText, exported_fields, render_pages
 from aquila_mde.build.docs.sample import sample_event
+from aquila_mde.build.kibana import saved_object
 from aquila_mde.build.mappings import load_mappings
+from aquila_mde.dashboards.load import Dashboard, load_dashboards
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -17,7 +19,18 @@ from aquila_mde.streams.tree import PackageTree
 def built_files(tree: PackageTree) -> list[BuiltFile]:
     """Every built file of ``tree`` as it must be. Raises an error that lists all faults."""
     made = assets(tree)
-    return [*made, *_documentation(tree, {file.path: file.content for file in made})]
+    texts = _described(tree, {file.path: file.content for file in made})
+    types = {
+        text.folder.name: {field["name"]: field["type"] for field in exported_fields(text.fields)}
+        for text in texts
+    }
+    dashboards = load_dashboards(tree, types)
+    folder = tree.package / "kibana" / "dashboard"
+    objects = [
+        BuiltFile(folder / f"{one.id}.json", saved_object(one, dashboards, types))
+        for one in dashboards
+    ]
+    return [*made, *_documentation(tree, texts, dashboards), *objects]
 
 
 def stale(tree: PackageTree) -> list[Path]:
@@ -36,29 +49,33 @@ def write(tree: PackageTree) -> list[Path]:
     return changed
 
 
-def _documentation(tree: PackageTree, made: dict[Path, str]) -> list[BuiltFile]:
-    files: list[BuiltFile] = []
+def _described(tree: PackageTree, made: dict[Path, str]) -> list[DataStreamText]:
+    """Every data stream with its field files, those that are built as they must be."""
     texts: list[DataStreamText] = []
     for folder in tree.data_streams():
-        sample = sample_event(folder)
-        if sample is not None:
-            files.append(BuiltFile(folder / "sample_event.json", sample))
         manifest = yaml.safe_load((folder / "manifest.yml").read_text(encoding="utf-8"))
         names = {path for path in made if path.parent == folder / "fields"}
         names |= set((folder / "fields").glob("*.yml"))
-        texts.append(
-            DataStreamText(
-                folder=folder,
-                title=str(manifest["title"]),
-                fields=tuple(
-                    made[path] if path in made else path.read_text(encoding="utf-8")
-                    for path in sorted(names)
-                ),
-                sample=sample,
-            )
+        fields = (
+            made[path] if path in made else path.read_text(encoding="utf-8")
+            for path in sorted(names)
         )
+        texts.append(
+            DataStreamText(folder, str(manifest["title"]), tuple(fields), sample_event(folder))
+        )
+    return texts
+
+
+def _documentation(
+    tree: PackageTree, texts: list[DataStreamText], dashboards: list[Dashboard]
+) -> list[BuiltFile]:
+    files = [
+        BuiltFile(text.folder / "sample_event.json", text.sample)
+        for text in texts
+        if text.sample is not None
+    ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(tree, load_streams(tree), mappings, library, texts)
+    pages = render_pages(tree, load_streams(tree), mappings, library, texts, dashboards=dashboards)
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]

@@ -19,6 +19,7 @@ from aquila_mde.cli import (
     onboard,
     package,
     pipeline,
+    preview,
     reconcile,
     replay,
     run,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for _command in (
     *(demo, onboard, install, collect, run, status, reconcile, replay, backfill, uninstall),
-    *(simulate, engine, build),
+    *(preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")

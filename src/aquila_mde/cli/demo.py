@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aquila_mde.demo import DemoReport
 
 _SUMMARY = Path("build/demo/summary.json")
+_PAGE = Path("build/demo/dashboards.html")
 
 
 def demo(
@@ -47,13 +48,17 @@ def demo(
     summary: Annotated[
         Path, typer.Option(metavar="FILE", help="Where the numbers are written.")
     ] = _SUMMARY,
+    page: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the dashboards are drawn.")
+    ] = _PAGE,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
 ) -> None:
-    """Collect a simulated tenant into a real engine, twice, and compare both ends."""
+    """Collect a simulated tenant into a real engine, twice, compare, and draw the dashboards."""
     start_logging(log_level, LogLevel.WARNING)
     with extra("demo"):
         from aquila_mde.demo import Demo, TenantSize
+        from aquila_mde.preview import render
 
     size = TenantSize(machines, alerts, actions, vulnerabilities)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -62,10 +67,13 @@ def demo(
             report = asyncio.run(running.run(progress))
         summary.parent.mkdir(parents=True, exist_ok=True)
         summary.write_text(json.dumps(report.summary(), indent=2) + "\n", encoding="utf-8")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render(report.preview), encoding="utf-8")
         if as_json:
             print_json(report.summary())
         else:
             _show(report, summary)
+            say(f"What the dashboards show is in {page}: open it in a browser.")
         if keep:
             _wait(running.engine_url, quiet=as_json)
     if not report.perfect:

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated tenant, a real engine, the collector, and a comparison of both.
+"""The demonstration: tenant, engine, collector, a comparison of both ends, and the dashboards.
 
 Needs the extra ``demo``. The tenant runs in a process of its own and is asked for what it holds;
 what the index holds is read back from the engine. Neither number comes from the collector.

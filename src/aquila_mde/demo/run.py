@@ -18,6 +18,7 @@ from aquila_mde.elastic.assets import install
 from aquila_mde.elastic.client import Engine
 from aquila_mde.engine import EmbeddedEngine
 from aquila_mde.errors import AquilaError
+from aquila_mde.preview import Preview, ask
 from aquila_mde.settings import ElasticsearchSettings, Settings, TenantSettings
 from aquila_mde.streams.tree import PackageTree
 
@@ -53,6 +54,8 @@ class DemoReport:
     engine: dict[str, str]
     streams: dict[str, StreamResult] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    preview: Preview = field(default_factory=lambda: Preview("", [], []))
+    """What the dashboards show of it."""
 
     @property
     def perfect(self) -> bool:
@@ -133,7 +136,7 @@ class Demo:
         )
 
     async def run(self, progress: OnRecords | None = None) -> DemoReport:
-        """Install, collect twice, compare. An error of a stream is raised."""
+        """Install, collect twice, compare, ask. An error of a stream is raised."""
         settings, tree = self.settings(), PackageTree.default()
         namespace = settings.tenant.namespace
         dead_letters = f"logs-{DEAD_LETTERS}-{namespace}"
@@ -163,6 +166,8 @@ class Demo:
             for name, query in _EXAMPLES.items():
                 if name in indices and (found := await example(engine, indices[name], query)):
                     report.examples.append(found)
+            self._tell("Asking what the dashboards show")
+            report.preview = await ask(engine, tree)
         return report
 
     def _stop(self) -> None:

@@ -85,6 +85,33 @@ def lens(name: str) -> dict[str, Any]:
     return {"type": "lens", "embeddableConfig": {"attributes": {"columns": {"sourceField": name}}}}
 
 
+def on_alerts(column: dict[str, Any]) -> dict[str, Any]:
+    """A panel that asks for alerts alone."""
+    wanted = {"meta": {"key": "data_stream.dataset", "params": {"query": "aquila_mde.alert"}}}
+    layers = {"formBased": {"layers": {"one": {"columns": {"a": column}}}}}
+    state = {"filters": [wanted], "datasourceStates": layers}
+    return {
+        "type": "lens",
+        "panelIndex": "p1",
+        "embeddableConfig": {"attributes": {"state": state}},
+    }
+
+
+EVENT = {"eventId": "e", "action": {"factoryId": "DASHBOARD_TO_DASHBOARD_DRILLDOWN"}}
+DRILL = {
+    "type": "lens",
+    "panelIndex": "p1",
+    "embeddableConfig": {"enhancements": {"dynamicActions": {"events": [EVENT]}}},
+}
+LINKS = {
+    "type": "links",
+    "panelIndex": "p1",
+    "embeddableConfig": {
+        "attributes": {
+            "links": [{"type": "dashboardLink", "destinationRefName": "link_a_dashboard"}]
+        }
+    },
+}
 SEARCH_SOURCE = "attributes.kibanaSavedObjectMeta.searchSourceJSON"
 CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
     # rule, file, change, what is said
@@ -326,6 +353,26 @@ CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
         "pie",
     ),
     ("dashboard-field", DASHBOARD, panels(lens("event.sevrity")), "event.sevrity"),
+    (
+        "panel-reference",
+        DASHBOARD,
+        panels(on_alerts({"sourceField": "event.action"}) | {"panelIndex": "p9"}),
+        "p9:indexpattern-datasource-layer-one",
+    ),
+    ("panel-reference", DASHBOARD, panels(DRILL), "p1:drilldown:DASHBOARD_TO"),
+    ("panel-reference", DASHBOARD, panels(LINKS), "p1:link_a_dashboard"),
+    (
+        "panel-field",
+        DASHBOARD,
+        panels(on_alerts({"sourceField": "event.action", "operationType": "average"})),
+        "event.action, which is keyword, for average",
+    ),
+    (
+        "panel-field",
+        DASHBOARD,
+        panels(on_alerts({"sourceField": "mde.machine.risk_score", "operationType": "terms"})),
+        "mde.machine.risk_score, which its data stream does not declare",
+    ),
     ("rule", RULE, set_json(RULE, "attributes.severity", None), "severity"),
     ("rule", RULE, set_json(RULE, "attributes.rule_id", "other"), "begin with rule_id"),
     ("rule", RULE, swap("manifest.yml", "- security\nicons", "- apm\nicons"), "capability"),

@@ -18,10 +18,19 @@ TRANSFORM = "elasticsearch/transform/latest_machine/transform.yml"
 
 _LENS: dict[str, Any] = {
     "type": "lens",
+    "panelIndex": "p1",
     "embeddableConfig": {
         "attributes": {
             "state": {
-                "filters": [],
+                "filters": [
+                    {
+                        "meta": {
+                            "key": "data_stream.dataset",
+                            "params": {"query": "aquila_mde.alert"},
+                        }
+                    }
+                ],
+                "adHocDataViews": {"v": {"runtimeFieldMap": {"late": {"type": "double"}}}},
                 "query": {"query": "", "language": "kuery"},
                 "datasourceStates": {
                     "formBased": {
@@ -29,6 +38,7 @@ _LENS: dict[str, Any] = {
                             "one": {
                                 "columns": {
                                     "a": {"sourceField": "event.severity"},
+                                    "l": {"sourceField": "late", "operationType": "median"},
                                     "b": {"sourceField": "___records___"},
                                     "c": {"sourceField": "message"},
                                 }
@@ -58,7 +68,11 @@ _ADDED: dict[str, Any] = {
             },
         },
         "references": [
-            {"type": "index-pattern", "id": "logs-*", "name": "layer"},
+            {
+                "type": "index-pattern",
+                "id": "logs-*",
+                "name": "p1:indexpattern-datasource-layer-one",
+            },
             {"type": "tag", "id": "aquila_mde-edr", "name": "tag"},
             {"type": "search", "id": "aquila_mde-alerts", "name": "panel"},
         ],

@@ -231,8 +231,11 @@ def test_what_is_no_package_is_an_error(tmp_path: Path) -> None:
 SMALL = {
     name: content
     for name, content in GOOD.files.items()
-    if name.startswith(("manifest", "changelog", "kibana", "elasticsearch/transform"))
-    or name in (STREAM, ILM, BASE)
+    if (
+        name.startswith(("manifest", "changelog", "kibana", "elasticsearch/transform"))
+        and not name.startswith("kibana/dashboard/")
+    )
+    or name in (STREAM, ILM, BASE, DASHBOARD)
 }
 ODD: tuple[Any, ...] = (None, 1, "x", [[]], [{"x": []}], {"x": "y"})
 

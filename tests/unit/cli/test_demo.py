@@ -75,10 +75,12 @@ def test_a_good_one_is_shown_and_written(
     assert [line.split() for line in lines if line.startswith("alert  ")] == [
         ["alert", "3", "3", "0", "0", "0", "0", "0.5"]
     ]
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "The index holds every version that the tenant holds, once.",
         "The numbers are in build/demo/summary.json.",
+        "What the dashboards show is in build/demo/dashboards.html: open it in a browser.",
     ]
+    assert "<!doctype html>" in Path("build/demo/dashboards.html").read_text()
     assert json.loads(Path("build/demo/summary.json").read_text()) == {
         "engine": {"flavour": "opensearch", "version": "3.8.0", "url": "http://127.0.0.1:1"},
         "streams": {

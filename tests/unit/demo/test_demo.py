@@ -27,7 +27,7 @@ def test_the_demonstration_ends_well_and_keeps_its_engine(tmp_path: Path) -> Non
         [
             *(sys.executable, "-c", "from aquila_mde.cli import main; main()", "demo"),
             *("--machines=20", "--alerts=40", "--actions=15", "--vulnerabilities=200"),
-            *("--keep", f"--summary={summary}"),
+            *("--keep", f"--summary={summary}", f"--page={tmp_path / 'deep' / 'page.html'}"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -57,6 +57,8 @@ def test_the_demonstration_ends_well_and_keeps_its_engine(tmp_path: Path) -> Non
     assert "in tenant" in text
     assert "The second collection brought 0 new documents.\n" in text
 
+    assert f"What the dashboards show is in {tmp_path / 'deep' / 'page.html'}" in text
+    assert '"title":"Collector health"' in (tmp_path / "deep" / "page.html").read_text()
     written = json.loads(summary.read_text())
     assert set(written) == {"engine", "streams", "second_pass"}
     assert tuple(written["streams"]) == STREAMS

@@ -14,6 +14,7 @@ from aquila_mde.build.docs.cost import costs, duration, number
 from aquila_mde.build.docs.rows import FieldTable
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
+from aquila_mde.dashboards.load import Dashboard
 from aquila_mde.streams.faults import Fault, FaultsFoundError
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
@@ -37,6 +38,8 @@ def render_pages(
     mappings: list[Mapping],
     library: Library,
     built: list[DataStreamText],
+    *,
+    dashboards: list[Dashboard],
 ) -> dict[str, str]:
     """``README.md`` of the package, ``streams/README.md`` and ``streams/<stream>.md`` by name.
 
@@ -67,6 +70,7 @@ def render_pages(
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,
+        dashboards=dashboards,
         data_streams=[
             {
                 "name": one.folder.name,

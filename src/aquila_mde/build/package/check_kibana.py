@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from aquila_mde.build.package.check_panels import check_panels, runtime_fields
 from aquila_mde.build.package.fields import declared, is_declared
 from aquila_mde.build.package.findings import Finding, Found, Json
 from aquila_mde.build.package.reading import (
@@ -44,7 +45,9 @@ def check_kibana(package: PackageFiles) -> Found:
         yield from _names(source, str(manifest.get("name")), match[1], match[2])
         yield from _references(package, source)
         if match[1] == "dashboard":
-            yield from _dashboard(source, known)
+            attributes = part(_decoded(source.values), "attributes")
+            yield from _dashboard(source, attributes, known | runtime_fields(attributes))
+            yield from check_panels(package, source, attributes)
         elif match[1] == "security_rule":
             yield from _rule(source, manifest)
     yield from _tags(package)
@@ -77,8 +80,7 @@ def _references(package: PackageFiles, source: JsonSource) -> Found:
             yield Finding(source.file, line, "by-reference", problem)
 
 
-def _dashboard(source: JsonSource, known: dict[str, str]) -> Found:
-    attributes = part(_decoded(source.values), "attributes")
+def _dashboard(source: JsonSource, attributes: Json, known: dict[str, str]) -> Found:
     panels = [panel for _, panel in members(attributes.get("panelsJSON"))]
     search = part(attributes, "kibanaSavedObjectMeta", "searchSourceJSON")
     unfiltered = [panel for panel in panels if not _exempt(panel) and not _own_filter(panel)]

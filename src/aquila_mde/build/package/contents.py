@@ -81,6 +81,8 @@ def _files(tree: PackageTree, folder: Path) -> list[Path]:
 def _in_package(path: Path) -> str | None:
     """Where a built file lies in the package; ``None`` for what is for the checkout only."""
     parts = path.parts
+    if parts[0] == "package":
+        return PurePosixPath(*parts[1:]).as_posix()
     if parts == ("docs", "streams", "README.md"):
         return None
     if parts[:2] == ("docs", "streams"):
