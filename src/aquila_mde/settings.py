@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -37,6 +37,9 @@ from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
 
 CloudName = Literal["commercial", "gcc", "gcc_high", "dod"]
 _HTTPS = r"^https://[^/\s]+(/\S*)?$"
+CREDENTIALS = ("client_secret", "client_secret_file", "client_secret_keyring", "certificate")
+"""The settings of a tenant of which one, and only one, says what the application signs in with."""
+_CREDENTIALS_TEXT = f"{', '.join(CREDENTIALS[:-1])} or {CREDENTIALS[-1]}"
 _VARIABLES = {
     "AQUILA_TENANT_ID": ("tenant", "id"),
     "AQUILA_TENANT_NAME": ("tenant", "name"),
@@ -72,13 +75,15 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class TenantSettings(_Part):
-    """One Defender tenant and the Entra application that reads it."""
+class UnfinishedTenant(_Part):
+    """What is known of a tenant in which the application may not be registered yet."""
 
-    id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
-    client_id: str = Field(min_length=1)
+    id: str | None = None
+    client_id: str | None = None
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None
+    client_secret_keyring: str | None = Field(default=None, min_length=1)
+    """The entry of the system's keyring that holds the secret."""
     certificate: Path | None = None
     """A PEM file with the private key and the certificate."""
     name: str | None = None
@@ -88,24 +93,29 @@ class TenantSettings(_Part):
     api_url: str | None = Field(default=None, pattern=_HTTPS)
     resource: str | None = None
     """The audience of the token, where it is not the one of the cloud."""
+    graph_url: str | None = Field(default=None, pattern=_HTTPS)
     portal_url: str | None = Field(default=None, pattern=_HTTPS)
     ca_file: Path | None = None
     """Certificates to trust beside the system's, for those behind an inspecting proxy."""
 
     @model_validator(mode="after")
-    def _one_credential(self) -> TenantSettings:
-        given = [self.client_secret, self.client_secret_file, self.certificate]
-        count = sum(value is not None for value in given)
-        if count == 0:
-            raise ValueError(
-                "needs a credential: client_secret (AQUILA_CLIENT_SECRET), client_secret_file "
-                "or certificate"
-            )
-        if count > 1:
-            raise ValueError(
-                "has several credentials: keep one of client_secret, "
-                "client_secret_file and certificate"
-            )
+    def _one_credential(self) -> Self:
+        if sum(getattr(self, name) is not None for name in CREDENTIALS) > 1:
+            raise ValueError(f"has several credentials: keep one of {_CREDENTIALS_TEXT}")
+        return self
+
+
+class TenantSettings(UnfinishedTenant):
+    """One Defender tenant and the Entra application that reads it."""
+
+    id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    client_id: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _some_credential(self) -> Self:
+        if all(getattr(self, name) is None for name in CREDENTIALS):
+            named = _CREDENTIALS_TEXT.replace("t,", "t (AQUILA_CLIENT_SECRET),", 1)
+            raise ValueError(f"needs a credential: {named}")
         return self
 
 
@@ -209,6 +219,15 @@ class _EngineOnly(_Layered):
     elasticsearch: ElasticsearchSettings
 
 
+class OnboardingSettings(_Layered):
+    """What is known before the application is registered."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    tenant: UnfinishedTenant = UnfinishedTenant()
+    streams: dict[str, StreamSettings] = {}
+
+
 class _MaybeEngine(_Layered):
     """Settings of which only the engine's part is read, and that need not have one."""
 
@@ -232,6 +251,14 @@ def load_settings(file: Path | None, environment: Mapping[str, str] | None = Non
     and line where it came from a file, and never shows a value that may be a secret.
     """
     return _load(Settings, file, environment)
+
+
+def load_onboarding_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None
+) -> OnboardingSettings:
+    """What is known of a tenant before the application is registered; an absent file is empty."""
+    there = file if file is not None and file.exists() else None
+    return _load(OnboardingSettings, there, environment, ("tenant",))
 
 
 def load_engine_settings(
@@ -280,9 +307,9 @@ def _load(
         source, faults = read_yaml(file)
         if faults or source is None:
             raise FaultsFoundError(faults)
-        if not isinstance(source.values, dict):
+        values = {} if source.values is None else source.values
+        if not isinstance(values, dict):
             raise ConfigurationError(f"{file} must hold a mapping of settings")
-        values = source.values
     try:
         merged = _with_variables(values, environment, sections)
         if engine is not None:

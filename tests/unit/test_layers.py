@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"errors"},
     "defender": FOUNDATION,
     "elastic": FOUNDATION,
+    "onboard": FOUNDATION | {"defender"},
     "dashboards": {"errors", "streams"},
     "build": FOUNDATION | {"dashboards"},
     "simulator": FOUNDATION,
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview"},
+    | {"demo", "trial", "preview", "onboard"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

@@ -16,6 +16,7 @@ from aquila_mde.cli import (
     demo,
     engine,
     install,
+    onboard,
     package,
     pipeline,
     preview,
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    *(demo, install, collect, run, status, reconcile, replay, backfill, uninstall),
+    *(demo, onboard, install, collect, run, status, reconcile, replay, backfill, uninstall),
     *(preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))

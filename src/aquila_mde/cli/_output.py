@@ -35,7 +35,7 @@ def print_json(value: Any) -> None:
 
 def print_error(error: AquilaError) -> None:
     """An error that the program knows: one paragraph, message and hint."""
-    _complain(f"Error: {error}")
+    complain(f"Error: {error}")
 
 
 def error_as_dict(error: AquilaError | None) -> dict[str, Any] | None:
@@ -49,10 +49,11 @@ def print_unexpected(error: Exception) -> None:
     """An error nobody foresaw: one line."""
     text = " ".join(without_secrets(str(error)).split())
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    _complain(f"Unexpected error: {what} (--log-level debug shows where)")
+    complain(f"Unexpected error: {what} (--log-level debug shows where)")
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """One plain line on standard error."""
     sys.stderr.write(f"{without_secrets(text)}\n")
     sys.stderr.flush()
 

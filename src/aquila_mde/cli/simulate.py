@@ -40,6 +40,9 @@ def simulate(
         Path | None,
         typer.Option(metavar="FILE", help="What goes wrong: a plan as JSON.", show_default=False),
     ] = None,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="No application is registered yet: for onboard.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, help="Port on loopback; 0 takes a free one.")] = 0,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
@@ -64,6 +67,7 @@ def simulate(
             activity=activity,
             faults=_read_plan(faults) if faults else FaultPlan(),
             running=True,
+            registered=not empty,
             port=port,
         ) as server:
             if as_json:

@@ -5,6 +5,9 @@ Source: https://learn.microsoft.com/en-us/defender-endpoint/api/common-errors
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
+
 import httpx
 import msgspec
 
@@ -15,6 +18,7 @@ from aquila_mde.defender.errors import (
     PermissionDeniedError,
     SignInError,
 )
+from aquila_mde.defender.times import ticks_of_http_date
 from aquila_mde.errors import AquilaError, without_secrets
 
 _LONGEST_MESSAGE = 500
@@ -38,6 +42,20 @@ def is_json(response: httpx.Response) -> bool:
     kind = response.headers.get("Content-Type", "json")
     body = response.content
     return "json" in kind and body[:1] == b"{" and body[-64:].rstrip()[-1:] == b"}"
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """``Retry-After`` in seconds; it may also be a date, told by the service's clock."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError):
+        return None
+    now = ticks_of_http_date(response.headers.get("Date"))
+    seconds = time.time() if now is None else now / 10_000_000
+    return max(0.0, at - seconds)
 
 
 def error_for(response: httpx.Response, host: str) -> AquilaError:

@@ -20,6 +20,7 @@ from aquila_mde.defender.credential import Credential
 from aquila_mde.defender.errors import DefenderUnavailableError, SignInError
 from aquila_mde.defender.sign_in_codes import refusal
 from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
+from aquila_mde.errors import ConfigurationError
 
 __all__ = ["Credential", "Token", "TokenSource"]
 
@@ -53,7 +54,7 @@ class TokenSource:
         self._cloud = cloud
         self._client_credential = credential.for_msal()
         self._host = host_of(cloud.sign_in)
-        self._transport = _Transport(ca_file)
+        self._transport = Transport(ca_file)
         self._application: Any = None
         self._http_cache: dict[str, Any] = {}
         self._lock = asyncio.Lock()
@@ -92,6 +93,16 @@ class TokenSource:
             self._current = None
 
     def _sign_in(self) -> Token:
+        self._read_credential()
+        try:
+            return self._ask_for_token()
+        except SignInError:
+            # A rotation may have come in between reading the credential and using it.
+            if not self._read_credential():
+                raise
+            return self._ask_for_token()
+
+    def _ask_for_token(self) -> Token:
         self._transport.answer = None
         # msal remembers failed answers for a minute and tokens for their life; whether to ask
         # again is decided here, so it must really ask.
@@ -129,6 +140,20 @@ class TokenSource:
             roles=_roles(result["access_token"]),
         )
 
+    def _read_credential(self) -> bool:
+        """Take what now lies where the credential is kept. Whether it is another than before."""
+        credential = self._credential.renewed()
+        try:
+            held = credential.for_msal()
+        except ConfigurationError as error:
+            _log.warning("The credential cannot be read any more", reason=error.message)
+            return False
+        if held == self._client_credential:
+            return False
+        self._credential, self._client_credential = credential, held
+        self._application = None
+        return True
+
     def _failed(self, result: object, error: Exception | None) -> Exception:
         answer = self._transport.answer
         if answer is None:
@@ -142,7 +167,7 @@ class TokenSource:
         return refusal(result, answer, self._credential, self._host)
 
 
-class _Transport:
+class Transport:
     """What msal uses for HTTP; keeps the last answer, which msal's errors do not hold.
 
     A token is asked for once an hour, so no connection is kept open.

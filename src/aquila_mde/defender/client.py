@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import stamina
 
-from aquila_mde.defender.answers import error_for, is_json
+from aquila_mde.defender.answers import error_for, is_json, retry_after
 from aquila_mde.defender.auth import Token, TokenSource
 from aquila_mde.defender.clouds import Cloud
 from aquila_mde.defender.errors import (
@@ -217,7 +215,7 @@ class DefenderClient:
         if give_up and status == 500:
             raise ExpandFailedError(str(error))
         if isinstance(error, DefenderUnavailableError):
-            error.wait = _retry_after(response)
+            error.wait = retry_after(response)
             if budget is not None and status == 429 and error.wait:
                 budget.rest(min(error.wait, self.retry.longest_wait))
         raise error
@@ -239,17 +237,3 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
         server_time=ticks_of_http_date(response.headers.get("Date")),
         request_id=response.headers.get("x-ms-request-id") or response.headers.get("request-id"),
     )
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """``Retry-After`` in seconds; it may also be a date, told by the service's clock."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError):
-        return None
-    now = ticks_of_http_date(response.headers.get("Date"))
-    seconds = time.time() if now is None else now / 10_000_000
-    return max(0.0, at - seconds)

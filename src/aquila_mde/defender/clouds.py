@@ -30,6 +30,8 @@ class Cloud:
     resource: str
     """The audience of a token for the Defender API."""
     graph: str
+    graph_resource: str
+    """The audience of a token for Microsoft Graph."""
     portal: str
 
     def owns(self, url: str) -> bool:
@@ -68,6 +70,7 @@ _CLOUDS = {
             # The new host accepts tokens for the old name only.
             resource="https://api.securitycenter.microsoft.com",
             graph="https://graph.microsoft.com",
+            graph_resource="https://graph.microsoft.com",
             portal="https://security.microsoft.com",
         ),
         Cloud(
@@ -76,6 +79,7 @@ _CLOUDS = {
             api="https://api-gcc.securitycenter.microsoft.us",
             resource="https://api-gcc.securitycenter.microsoft.us",
             graph="https://graph.microsoft.com",
+            graph_resource="https://graph.microsoft.com",
             portal="https://security.microsoft.com",
         ),
         Cloud(
@@ -84,6 +88,7 @@ _CLOUDS = {
             api="https://api-gov.securitycenter.microsoft.us",
             resource="https://api-gov.securitycenter.microsoft.us",
             graph="https://graph.microsoft.us",
+            graph_resource="https://graph.microsoft.us",
             portal="https://security.microsoft.us",
         ),
         Cloud(
@@ -92,6 +97,7 @@ _CLOUDS = {
             api="https://api-gov.securitycenter.microsoft.us",
             resource="https://api-gov.securitycenter.microsoft.us",
             graph="https://dod-graph.microsoft.us",
+            graph_resource="https://dod-graph.microsoft.us",
             portal="https://security.apps.mil",
         ),
     )
@@ -104,6 +110,7 @@ def resolve_cloud(
     sign_in: str | None = None,
     api: str | None = None,
     resource: str | None = None,
+    graph: str | None = None,
     portal: str | None = None,
 ) -> Cloud:
     """The cloud ``name`` with the hosts that are given instead of its own.
@@ -115,5 +122,11 @@ def resolve_cloud(
         raise ConfigurationError(
             f"There is no cloud named {name!r}.", hint=f"Use one of {', '.join(_CLOUDS)}."
         )
-    given = {"sign_in": sign_in, "api": api, "resource": resource, "portal": portal}
+    given = {
+        "sign_in": sign_in,
+        "api": api,
+        "resource": resource,
+        "graph": graph,
+        "portal": portal,
+    }
     return replace(cloud, **{key: url.rstrip("/") for key, url in given.items() if url})

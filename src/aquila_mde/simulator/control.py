@@ -16,10 +16,13 @@ from aquila_mde.simulator.endpoints import Endpoint, Source
 from aquila_mde.simulator.export_files import VulnerabilityExport
 from aquila_mde.simulator.faults import Fault, FaultPlan, FaultPlayer
 from aquila_mde.simulator.frontend import LoggedRequest, RequestLog
+from aquila_mde.simulator.graph_control import GraphControl
+from aquila_mde.simulator.graph_directory import Directory
+from aquila_mde.simulator.graph_operators import Operators
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.records_action import next_step
 from aquila_mde.simulator.seeds import guid_of, hex_of, random_of
-from aquila_mde.simulator.sign_in import SignIn, read_certificate
+from aquila_mde.simulator.sign_in import SignIn
 from aquila_mde.simulator.tenant import Tenant
 from aquila_mde.simulator.truth import VersionKey, entity_key, version_key
 from aquila_mde.streams.stream import Stream
@@ -27,7 +30,7 @@ from aquila_mde.streams.stream import Stream
 Values = Mapping[str, Any]
 
 
-class Control:
+class Control(GraphControl):
     """What a test, or somebody who rehearses, may do to the tenant.
 
     Records are told by the name of their stream and their id. Every method may be called from any
@@ -44,9 +47,11 @@ class Control:
         api: Api,
         faults: FaultPlayer,
         requests: RequestLog,
+        directory: Directory,
+        operators: Operators,
     ) -> None:
+        super().__init__(directory, operators, sign_in)
         self._tenant = tenant
-        self._sign_in = sign_in
         self._quotas = quotas
         self._endpoints = endpoints
         self._api = api
@@ -292,26 +297,6 @@ class Control:
         expires = None if valid_for is None else now + duration(valid_for)
         self._sign_in.application.secrets = {**self._sign_in.application.secrets, secret: expires}
         return secret
-
-    def remove_secrets(self) -> None:
-        """Take every client secret away."""
-        self._sign_in.application.secrets = {}
-
-    def register_certificate(self, pem: bytes) -> None:
-        """Register a certificate that the application may sign in with."""
-        self._sign_in.application.certificates.append(read_certificate(pem))
-
-    def revoke_tokens(self) -> None:
-        """Make every token that was given invalid."""
-        self._sign_in.revoke()
-
-    def remove_role(self, role: str) -> None:
-        """Take a permission away; tokens that were given keep it."""
-        self._sign_in.application.roles.discard(role)
-
-    def grant_role(self, role: str) -> None:
-        """Grant a permission; it is in the next token."""
-        self._sign_in.application.roles.add(role)
 
     def _streams(self) -> dict[str, Stream]:
         found = [endpoint.stream for endpoint in self._endpoints.values()]

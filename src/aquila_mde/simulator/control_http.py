@@ -46,6 +46,11 @@ _CALLABLE = (
     "revoke_tokens",
     "remove_role",
     "grant_role",
+    "directory",
+    "approve_sign_in",
+    "decline_sign_in",
+    "expect_operator",
+    "give_consent",
 )
 _SPANS = ("visible_after", "valid_for", "late_by")
 

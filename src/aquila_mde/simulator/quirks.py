@@ -45,3 +45,9 @@ class Quirks:
     """Whether a page of these changes says where the next one is."""
     bad_export_lines: int = 0
     """Lines of the first export file that are cut in the middle."""
+    directory_delay: timedelta = timedelta(seconds=2)
+    """How long an application or a principal that was just made cannot be found."""
+    credential_delay: timedelta = timedelta(seconds=3)
+    """How long a secret or certificate that was just added does not sign in."""
+    sign_in_interval: int = 5
+    """Seconds that who waits for a code to be typed has to leave between two questions."""

@@ -33,6 +33,9 @@ from aquila_mde.simulator.control_http import control_routes
 from aquila_mde.simulator.endpoints import endpoints
 from aquila_mde.simulator.faults import Fault, FaultPlan, FaultPlayer
 from aquila_mde.simulator.frontend import Frontend, RequestLog
+from aquila_mde.simulator.graph_directory import Directory
+from aquila_mde.simulator.graph_http import GraphHttp
+from aquila_mde.simulator.graph_operators import Operators
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.sign_in import RESOURCE, SignIn
@@ -53,6 +56,8 @@ class SimulatorServer:
     :class:`~aquila_mde.simulator.clock.Clock`. ``quota_scale`` multiplies the quotas, None takes
     them away. ``roles`` are the permissions that were consented to, by default those that the
     streams of ``tree`` need; ``extra`` are objects for the paths of further streams of that tree.
+    With ``registered`` off there is no application yet and nothing that was consented to; with
+    ``licensed`` off the tenant has no Defender.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class SimulatorServer:
         roles: Iterable[str] | None = None,
         tree: PackageTree | None = None,
         extra: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        registered: bool = True,
+        licensed: bool = True,
         port: int = 0,
     ) -> None:
         streams = load_streams(tree or PackageTree.default())
@@ -92,8 +99,21 @@ class SimulatorServer:
                 folder=folder,
             )
             served = endpoints(streams, extra or {}, tenant, folder)
-            granted = roles if roles is not None else {e.permission for e in served.values()}
-            sign_in = SignIn(tenant.tenant_id, tenant.client_id, seed, clock, granted)
+            needed = {endpoint.permission for endpoint in served.values()}
+            granted = set(roles) if roles is not None else needed
+            sign_in = SignIn(
+                tenant.tenant_id, tenant.client_id, seed, clock, granted, registered=registered
+            )
+            operators = Operators(sign_in, clock, lambda: tenant.quirks, seed)
+            directory = Directory(
+                sign_in,
+                clock,
+                lambda: tenant.quirks,
+                seed=seed,
+                permissions=needed | granted,
+                registered=registered,
+                licensed=licensed,
+            )
             quotas = Quotas(clock.elapsed, quota_scale)
             listening = opened.enter_context(socket.create_server((_ADDRESS, port)))
             port = listening.getsockname()[1]
@@ -101,7 +121,7 @@ class SimulatorServer:
 
         self.url = f"https://{_ADDRESS}:{port}"
         """The sign-in service and the API."""
-        sign_in.resources.add(self.url)
+        sign_in.resources = {RESOURCE, self.url} if licensed else set()
         # Export files lie on another host, as they do at Microsoft.
         api = Api(tenant, sign_in, quotas, served, f"https://localhost:{port}")
         player, requests = FaultPlayer(FaultPlan.of(faults)), RequestLog()
@@ -113,14 +133,17 @@ class SimulatorServer:
             api=api,
             faults=player,
             requests=requests,
+            directory=directory,
+            operators=operators,
         )
         """Moves the clock, changes records, breaks things, tells the truth."""
         self.tenant_id, self.client_id = tenant.tenant_id, tenant.client_id
         self.client_secret, self.secret_id = sign_in.secret, sign_in.secret_id
-        self._folder = folder
+        self._folder, self._registered = folder, registered
         self.ca_file = folder / "ca.pem"
         """The certificate to trust."""
-        routes = [*control_routes(self.control), *api.routes()]
+        graph = GraphHttp(directory, operators, sign_in)
+        routes = [*control_routes(self.control), *api.routes(), *graph.routes()]
         frontend = Frontend(Starlette(routes=routes), clock, player, requests)
         self._server = _Server(_config(frontend, folder, self.ca_file))
         self._thread = threading.Thread(
@@ -130,19 +153,24 @@ class SimulatorServer:
         self._server.ready.wait()
 
     def settings(self) -> dict[str, Any]:
-        """The part of a settings file that points the collector at this tenant."""
-        return {
-            "tenant": {
-                "id": self.tenant_id,
-                "client_id": self.client_id,
-                "client_secret": self.client_secret,
-                "name": "simulated",
-                "sign_in_url": self.url,
-                "api_url": self.url,
-                "resource": RESOURCE,
-                "ca_file": str(self.ca_file),
-            }
+        """The part of a settings file that points the collector at this tenant.
+
+        Without an application it is what ``aquila-mde onboard`` needs to register one.
+        """
+        application = {
+            "id": self.tenant_id,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
         }
+        hosts = {
+            "name": "simulated",
+            "sign_in_url": self.url,
+            "api_url": self.url,
+            "resource": RESOURCE,
+            "graph_url": self.url,
+            "ca_file": str(self.ca_file),
+        }
+        return {"tenant": (application if self._registered else {}) | hosts}
 
     def certificate_file(self, *, valid_for: timedelta = timedelta(days=30)) -> Path:
         """A new PEM file with key and certificate that the application may sign in with.

@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 from cryptography import x509
@@ -41,17 +41,24 @@ class Claims:
     application: str
     roles: frozenset[str]
     expires: int
+    operator: str = ""
+    """Who has signed in, where it was a person; then there are scopes and no roles."""
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass
 class Application:
-    """The registered application of the tenant."""
+    """A registered application of the tenant."""
 
     client_id: str
     secrets: dict[str, int | None]
     """Secrets with the time they expire."""
     roles: set[str]
     certificates: list[Certificate] = field(default_factory=list)
+    has_principal: bool = True
+    """Whether it is known in the tenant, not registered only."""
+    valid_from: dict[str, float] = field(default_factory=dict)
+    """From which second after the start on a secret (or a certificate, by its key) signs in."""
 
 
 class SignInRefused(Exception):  # noqa: N818 - an answer, not a failure of the program
@@ -66,19 +73,37 @@ class SignIn:
     """Gives tokens for one tenant and says which are valid."""
 
     def __init__(
-        self, tenant_id: str, client_id: str, seed: int, clock: Clock, roles: Iterable[str]
+        self,
+        tenant_id: str,
+        client_id: str,
+        seed: int,
+        clock: Clock,
+        roles: Iterable[str],
+        *,
+        registered: bool = True,
     ) -> None:
         rng = random_of(seed, "identity", 1)
         self.tenant_id = tenant_id
         self.secret = f"{hex_of(rng, 3)}8Q~{hex_of(rng, 34)}"
         self.secret_id = guid_of(rng)
         self.application = Application(client_id, {self.secret: None}, set(roles))
+        """The one that collects; in a tenant that begins without any, the one made last."""
+        self._applications = {client_id: self.application} if registered else {}
         self.resources = {RESOURCE}
+        self.names = {tenant_id, "contoso.onmicrosoft.com", "organizations"}
+        self.grants: dict[str, Callable[[str, dict[str, str]], dict[str, Any]]] = {}
+        """Further ways to a token, by grant type: of the base URL and the form."""
         self._clock = clock
         self._lock = threading.Lock()
         self._key = _signing_key()
         self._key_id = guid_of(rng)
         self._tokens: dict[str, Claims] = {}
+
+    def add(self, application: Application) -> None:
+        """Let another application sign in."""
+        with self._lock:
+            self._applications[application.client_id] = application
+        self.application = application
 
     def discovery(self, base: str, tenant: str) -> dict[str, Any]:
         """The OpenID configuration of ``tenant``."""
@@ -113,6 +138,8 @@ class SignIn:
         self._known(tenant)
         if not form.get("grant_type"):
             raise _missing("grant_type")
+        if form["grant_type"] in self.grants:
+            return self.grants[form["grant_type"]](base, form)
         if form["grant_type"] != "client_credentials":
             raise SignInRefused(
                 400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type."
@@ -121,7 +148,8 @@ class SignIn:
         if not client_id:
             raise _missing("client_id")
         resource = self._resource(form.get("scope"))
-        if client_id != self.application.client_id:
+        application = self._applications.get(client_id)
+        if application is None or not application.has_principal:
             raise SignInRefused(
                 400,
                 "unauthorized_client",
@@ -130,13 +158,9 @@ class SignIn:
                 "'Contoso'. This can happen if the application has not been installed by the "
                 "administrator of the tenant or consented to by any user in the tenant.",
             )
-        self._authenticate(f"{base}/{tenant}/oauth2/v2.0/token", form)
-        return {
-            "token_type": "Bearer",
-            "expires_in": _LIFETIME,
-            "ext_expires_in": _LIFETIME,
-            "access_token": self._issue(base, resource),
-        }
+        self._authenticate(application, f"{base}/{tenant}/oauth2/v2.0/token", form)
+        roles = frozenset(application.roles)
+        return self.issue(base, Claims(resource, client_id, roles, self._end()))
 
     def claims(self, token: str) -> Claims | None:
         """What a valid token says, or None for one that is unknown, revoked or expired."""
@@ -167,7 +191,7 @@ class SignIn:
         }
 
     def _known(self, tenant: str) -> None:
-        if tenant.lower() != self.tenant_id:
+        if tenant.lower() not in self.names:
             raise SignInRefused(
                 400,
                 "invalid_tenant",
@@ -198,9 +222,9 @@ class SignIn:
             )
         return resource
 
-    def _authenticate(self, endpoint: str, form: dict[str, str]) -> None:
+    def _authenticate(self, held: Application, endpoint: str, form: dict[str, str]) -> None:
         if form.get("client_assertion_type") == _ASSERTION and form.get("client_assertion"):
-            self._check_assertion(endpoint, form["client_assertion"])
+            self._check_assertion(held, endpoint, form["client_assertion"])
             return
         secret = form.get("client_secret")
         if not secret:
@@ -211,8 +235,11 @@ class SignIn:
                 "The request body must contain the following parameter: 'client_assertion' or "
                 "'client_secret'.",
             )
-        held = self.application
-        matching = [known for known in held.secrets if hmac.compare_digest(known, secret)]
+        matching = [
+            known
+            for known in held.secrets
+            if hmac.compare_digest(known, secret) and self._counts(held, known)
+        ]
         if not matching:
             raise SignInRefused(
                 401,
@@ -232,9 +259,9 @@ class SignIn:
                 "the Azure portal to create new keys for your app.",
             )
 
-    def _check_assertion(self, endpoint: str, assertion: str) -> None:
+    def _check_assertion(self, held: Application, endpoint: str, assertion: str) -> None:
         try:
-            certificate = self._certificate(jwt.get_unverified_header(assertion))
+            certificate = self._certificate(held, jwt.get_unverified_header(assertion))
             key = certificate.public_key()
             # The bearer's clock is the real one, whatever the tenant's says.
             if not isinstance(key, rsa.RSAPublicKey):
@@ -244,7 +271,7 @@ class SignIn:
                 key,
                 algorithms=["RS256", "PS256"],
                 audience=endpoint,
-                issuer=self.application.client_id,
+                issuer=held.client_id,
                 options={"require": ["exp", "iss", "sub", "aud", "jti"]},
             )
         except (jwt.PyJWTError, LookupError) as error:
@@ -266,8 +293,13 @@ class SignIn:
                 f"'{certificate.fingerprint(hashes.SHA1()).hex().upper()}'].",  # noqa: S303
             )
 
-    def _certificate(self, header: dict[str, Any]) -> Certificate:
-        for certificate in self.application.certificates:
+    def _counts(self, held: Application, credential: str) -> bool:
+        return self._clock.elapsed() >= held.valid_from.get(credential, 0)
+
+    def _certificate(self, held: Application, header: dict[str, Any]) -> Certificate:
+        for certificate in held.certificates:
+            if not self._counts(held, key_of(certificate)):
+                continue
             der = certificate.public_bytes(Encoding.DER)
             thumbprints = {
                 "x5t": hashlib.sha1(der, usedforsecurity=False).digest(),
@@ -279,32 +311,57 @@ class SignIn:
                     return certificate
         raise LookupError
 
-    def _issue(self, base: str, resource: str) -> str:
+    def _end(self) -> int:
+        return self._clock.now() + _LIFETIME * SECOND
+
+    def person(
+        self, audience: str, application: str, operator: str, scopes: Iterable[str]
+    ) -> Claims:
+        """What a token says when a person has signed in."""
+        return Claims(audience, application, frozenset(), self._end(), operator, frozenset(scopes))
+
+    def issue(self, base: str, claims: Claims) -> dict[str, Any]:
+        """A token that says ``claims``, as the token endpoint hands it out."""
         now = self._clock.now()
+        payload: dict[str, Any] = {
+            "aud": claims.audience,
+            "iss": f"{base}/{self.tenant_id}/",
+            "iat": now // SECOND,
+            "nbf": now // SECOND,
+            "exp": claims.expires // SECOND,
+            "appid": claims.application,
+            "app_displayname": "aquila",
+            "tid": self.tenant_id,
+            "uti": str(uuid4()),
+            "ver": "1.0",
+        }
+        if claims.roles:
+            payload["roles"] = sorted(claims.roles)
+        if claims.operator:
+            payload |= {"upn": claims.operator, "scp": " ".join(sorted(claims.scopes))}
+        token = self.signed(payload)
         with self._lock:
-            claims = Claims(
-                resource,
-                self.application.client_id,
-                frozenset(self.application.roles),
-                now + _LIFETIME * SECOND,
-            )
-            payload: dict[str, Any] = {
-                "aud": resource,
-                "iss": f"{base}/{self.tenant_id}/",
-                "iat": now // SECOND,
-                "nbf": now // SECOND,
-                "exp": claims.expires // SECOND,
-                "appid": claims.application,
-                "app_displayname": "aquila",
-                "tid": self.tenant_id,
-                "uti": str(uuid4()),
-                "ver": "1.0",
-            }
-            if claims.roles:
-                payload["roles"] = sorted(claims.roles)
-            token = jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": self._key_id})
             self._tokens[token] = claims
-        return token
+        return {
+            "token_type": "Bearer",
+            "expires_in": _LIFETIME,
+            "ext_expires_in": _LIFETIME,
+            "access_token": token,
+        }
+
+    def signed(self, payload: dict[str, Any]) -> str:
+        """``payload`` as a signed token."""
+        return jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": self._key_id})
+
+
+def key_of(credential: str | Certificate) -> str:
+    """The key id of a secret or certificate, as the directory tells it."""
+    data = (
+        credential.encode()
+        if isinstance(credential, str)
+        else credential.public_bytes(Encoding.DER)
+    )
+    return str(UUID(bytes=hashlib.sha256(data).digest()[:16], version=4))
 
 
 @cache

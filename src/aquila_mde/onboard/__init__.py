@@ -1,0 +1,1 @@
+"""Registers the application in Entra: looks, plans, applies, and proves it by a token."""
