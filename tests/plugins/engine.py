@@ -3,6 +3,7 @@
 ``engine_url`` is, in this order: the engine of ``AQUILA_TEST_ES_URL``; a container when
 ``AQUILA_TEST_ENGINE=container``; otherwise the embedded engine, started at the first use.
 ``namespace`` is the test's own: data streams that end in it are removed after the test.
+``state_kind`` says whether a job keeps its state in a file or in the engine.
 """
 
 from __future__ import annotations
@@ -72,3 +73,9 @@ def namespace(engine_url: str) -> Iterator[str]:
     yield name
     with httpx.Client(base_url=engine_url, trust_env=False, timeout=30) as client:
         client.delete(f"/_data_stream/*-{name}").raise_for_status()
+
+
+@pytest.fixture
+def state_kind() -> str:
+    """Where the state of a job is kept; see ``IN_BOTH``."""
+    return "file"

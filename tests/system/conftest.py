@@ -167,12 +167,6 @@ IN_BOTH = pytest.mark.parametrize("state_kind", ["file", "engine"])
 
 
 @pytest.fixture
-def state_kind() -> str:
-    """Where the state of a job is kept; see ``IN_BOTH``."""
-    return "file"
-
-
-@pytest.fixture
 def job(
     installed: str,
     namespace: str,

@@ -49,6 +49,8 @@ class PlainNode(AiohttpHttpNode):
         sent: Any = body
         if isinstance(body, list):
             sent = _LargeBody(body)
+        elif body is not None and len(body) > _PIECE:
+            sent = _LargeBody([body])
         answer = await super().perform_request(
             method, target, sent, _plain(headers or HttpHeaders()), request_timeout
         )
