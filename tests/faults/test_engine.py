@@ -88,7 +88,7 @@ async def test_an_engine_killed_in_mid_collection_then_a_wrong_key_then_the_engi
             assert isinstance(report.error, EngineUnavailableError)
             assert f"127.0.0.1:{engine.port}" in told(report, ExitCode.ENGINE)
             with refusing(engine.port):
-                (report,) = await collector.collect(["alert"])
+                (report,) = await collector.collect(["vulnerability"])
             assert isinstance(report.error, EngineAccessError)
             assert "wants a login" in told(report, ExitCode.ENGINE_ACCESS)
             tally.fault("engine access withdrawn")

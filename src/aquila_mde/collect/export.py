@@ -11,7 +11,7 @@ from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.state import ExportMark, StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.client import DefenderClient
-from aquila_mde.defender.errors import SnapshotReplacedError
+from aquila_mde.defender.errors import FileUnavailableError, SnapshotReplacedError
 from aquila_mde.defender.export import ExportPosition, read_export
 from aquila_mde.defender.times import Ticks, parse_ticks
 from aquila_mde.streams.stream import Stream
@@ -60,6 +60,10 @@ async def collect_export(
                     await work.settled()
                     return False
             await work.settled()
+        except FileUnavailableError:
+            # The lines before the damage are whole, and some may not be on their way yet.
+            await work.settled()
+            raise
         except SnapshotReplacedError:
             if attempt == _SNAPSHOTS:
                 raise
