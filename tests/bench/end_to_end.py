@@ -76,6 +76,7 @@ def measure_all(data: Path, rows: int, repeats: int, tell: Tell) -> dict[str, An
                 _check(url, len(documents))
             said = ", ".join(f"{name} {runs[-1]:.1f} s" for name, runs in seconds.items())
             tell(f"end to end {number + 1}/{repeats}: {said}")
+        _clear(url)
         engine = _version(url)
     gc.unfreeze()
     return {

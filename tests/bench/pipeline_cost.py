@@ -171,12 +171,14 @@ def _run(
 def _send(engine: httpx.Client, pipeline: str, request: bytes) -> None:
     answer = engine.post(
         f"/{_INDEX}/_bulk",
-        params={"pipeline": pipeline, "filter_path": "errors"},
+        params={"pipeline": pipeline, "filter_path": "errors,items.*.error"},
         content=request,
         headers={"Content-Type": "application/x-ndjson"},
     )
-    if answer.raise_for_status().json()["errors"]:
-        raise RuntimeError(f"the engine refuses documents of {pipeline}")
+    said = answer.raise_for_status().json()
+    if said["errors"]:
+        error = next(each["error"] for item in said["items"] for each in item.values() if each)
+        raise RuntimeError(f"the engine refuses documents of {pipeline}: {error}")
 
 
 def _spread(runs: list[float], digits: int) -> dict[str, Any]:
