@@ -128,3 +128,9 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         for several in ("exceptions", "errors"):
             found = getattr(cause, several, ())
             waiting += found if isinstance(found, list | tuple) else ()
+
+
+def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of a task group, however deep it lies."""
+    first = failures.exceptions[0]
+    return first_failure(first) if isinstance(first, BaseExceptionGroup) else first

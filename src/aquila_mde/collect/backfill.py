@@ -36,7 +36,7 @@ from aquila_mde.collect.windows import Window, short, windows
 from aquila_mde.defender.errors import BadRequestError
 from aquila_mde.defender.paging import read_since
 from aquila_mde.defender.times import Ticks, ticks_of
-from aquila_mde.errors import AquilaError, ConfigurationError
+from aquila_mde.errors import AquilaError, ConfigurationError, first_failure
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
@@ -229,7 +229,7 @@ class _Backfill:
                 for _ in range(_IN_FLIGHT):
                     group.create_task(self._work_off(waiting, store, followed))
         except BaseExceptionGroup as failures:
-            raise _first_failure(failures) from None
+            raise first_failure(failures) from None
 
     async def _work_off(
         self, waiting: Iterator[Window], store: StreamStore, followed: str | None
@@ -289,8 +289,3 @@ def _split(every: list[Window], border: Ticks) -> tuple[list[Window], list[Windo
         if end > border:
             after.append(Window(max(window.start, border), window.end))
     return before, after
-
-
-def _first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = failures.exceptions[0]
-    return _first_failure(first) if isinstance(first, BaseExceptionGroup) else first

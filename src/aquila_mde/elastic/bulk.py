@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import structlog
@@ -31,6 +30,7 @@ from aquila_mde.elastic.errors import (
 )
 from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
+from aquila_mde.errors import first_failure
 
 __all__ = ["RETRY", "BulkSink", "Documents", "Item", "Outcome", "Result"]
 
@@ -98,7 +98,7 @@ class BulkSink:
                     for part in parts:
                         group.create_task(self._deliver(index, documents, part, outcomes))
             except BaseExceptionGroup as failures:
-                raise _first_failure(failures) from None
+                raise first_failure(failures) from None
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def already_in(self, index: str, ids: Sequence[str]) -> set[str]:
@@ -269,8 +269,3 @@ def _halved(places: list[int], size: int) -> list[_Part]:
         return [_Part(places, size)]
     middle = len(places) // 2
     return [_Part(places[:middle], size // 2), _Part(places[middle:], size // 2)]
-
-
-def _first_failure(failures: BaseExceptionGroup[Any]) -> BaseException:
-    first = failures.exceptions[0]
-    return _first_failure(first) if isinstance(first, BaseExceptionGroup) else first
