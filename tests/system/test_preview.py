@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,14 +35,6 @@ def number(preview: Preview, name: str, title: str, choice: Choice) -> Any:
 async def preview_of(work: Job) -> Preview:
     async with await Engine.connect(ElasticsearchSettings(url=work.engine_url)) as engine:
         return await ask(engine, PackageTree.default())
-
-
-def without_other_tests(work: Job) -> None:
-    """Remove what processes that other tests have killed wrote at their very end."""
-    streams = work.ask("GET", "/_data_stream/logs-aquila_mde.*")["data_streams"]
-    for name in (each["name"] for each in streams):
-        if re.fullmatch(r"[ts][0-9a-f]{12}", name.rpartition("-")[2]):
-            work.ask("DELETE", f"/_data_stream/{name}")
 
 
 async def test_the_numbers_are_those_of_the_documents(job: MakeJob) -> None:
@@ -121,13 +111,10 @@ async def test_no_panel_of_a_tenant_is_empty_and_the_page_shows_them_all(
     job: MakeJob, tmp_path: Path
 ) -> None:
     work = job(now=datetime.now(UTC), **SIZES)
-    without_other_tests(work)
     await work.collect()
-    preview = await preview_of(work)
-    assert preview.empty() == []
+    tenant = work.settings().tenant.id
     page = tmp_path / "deep" / "page.html"
-    told = work.command("preview", "--output", str(page), "--json")
-    assert json.loads(told)["empty"] == []
+    work.command("preview", "--output", str(page), "--json")
     data = data_of(page)
     assert [one["name"] for one in data["dashboards"]] == [
         *("overview", "alerts", "alert-investigation", "machines"),
@@ -135,8 +122,11 @@ async def test_no_panel_of_a_tenant_is_empty_and_the_page_shows_them_all(
     ]
     for dashboard in data["dashboards"]:
         for panel in dashboard["panels"]:
-            for shown in panel["shown"].values():
-                assert shown.get("expected") is not False, (dashboard["name"], panel["title"])
+            # The engine is shared: what another test has left is that test's own affair.
+            shown = [one for key, one in panel["shown"].items() if key.startswith(f"{tenant}|")]
+            assert shown, (dashboard["name"], panel["title"])
+            for one in shown:
+                assert one.get("expected") is not False, (dashboard["name"], panel["title"])
 
 
 async def test_checkpoints_and_dead_letters_belong_to_their_tenant(job: MakeJob) -> None:
