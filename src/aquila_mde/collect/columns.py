@@ -34,7 +34,7 @@ _REMEMBERED = 16_384
 """Ends of ids that are held: about 400 bytes each."""
 _APART = "\n"
 """Put between what is worked on as one text."""
-_FIRST_BYTES = {b"{"}
+_FIRST_BYTES = set(b"{")
 
 
 class Columns(msgspec.Struct, gc=False):
@@ -90,7 +90,7 @@ class ColumnReader:
         """
         records = None if b"\r" in text else escaped_lines(text)
         # A record across several lines, or several on one line, would be told apart wrongly.
-        if not records or set(map(_first_byte, records)) != _FIRST_BYTES:
+        if not records or not all(records) or set(map(_first_byte, records)) != _FIRST_BYTES:
             return None
         for casing in self._casings:
             found = casing.read(text)
@@ -129,12 +129,12 @@ class ColumnReader:
             self._ends.clear()
             self._ends_of = context
         keys = list(zip(columns.texts, *joined, strict=True))
-        found = list(map(self._ends.get, keys))
-        if None in found:
+        try:
+            return list(map(self._ends.__getitem__, keys))
+        except KeyError:
             for key in set(keys).difference(self._ends):
                 self._ends[key] = self._end(key, context)
-            found = list(map(self._ends.get, keys))
-        return found  # type: ignore[return-value]  # there is no None in it
+            return list(map(self._ends.__getitem__, keys))
 
     def _end(self, key: tuple[bytes, ...], context: PassContext) -> str:
         texts = zip(self._texts, key[0].split(b"\0"), strict=True)
@@ -180,4 +180,4 @@ class _Casing:
 
 _hash = partial(hashlib.blake2b, digest_size=ID_BYTES)
 _digest = methodcaller("digest")
-_first_byte = itemgetter(slice(0, 1))
+_first_byte = itemgetter(0)

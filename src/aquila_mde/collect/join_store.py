@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -26,7 +26,8 @@ class Partner(msgspec.Struct, frozen=True, eq=False, gc=False):
 Found = tuple[bytes, bytes]
 """What is made of a partner's value, and its digest."""
 NOBODY: Found = (b"", b"")
-"""Stands for a partner that is not known."""
+"""Stands for a partner that is not known. Told by identity from what else is empty."""
+_NO_KEY: Found = (NOBODY[0], NOBODY[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ class JoinStore:
         self._store = store
         self._name = name
         self._form: Callable[[bytes], bytes] | None = None
-        self._younger: dict[str, Found] = {}
-        self._older: dict[str, Found] = {}
+        self.lacking = False
+        """Whether :data:`NOBODY` was found at all since :meth:`form`."""
+        self._younger: dict[str | None, Found] = {}
+        self._older: dict[str | None, Found] = {}
         self._bytes = 0
         """What the younger half takes."""
 
@@ -57,18 +60,22 @@ class JoinStore:
         """Let :meth:`find_each` give what ``form`` makes of a value, once for each partner."""
         if form != self._form:
             self._form = form
+            self.lacking = False
             self._younger, self._older, self._bytes = {}, {}, 0
 
     def find(self, keys: Iterable[str]) -> dict[str, Partner]:
         """The partners that are known of ``keys``."""
         return {key: Partner(value, digest) for key, value, digest in self._read(list(keys))}
 
-    def find_each(self, keys: list[str]) -> list[Found]:
-        """What is found for each of ``keys``, in order; :data:`NOBODY` where nothing is known."""
-        found = list(map(self._younger.get, keys))
-        if None not in found:
-            return found  # type: ignore[return-value]  # there is no None in it
-        pairs = list(zip(keys, found, strict=True))
+    def find_each(self, keys: Sequence[str | None]) -> list[Found]:
+        """What is found for each of ``keys``, in order; :data:`NOBODY` where nothing is known.
+
+        There may be records without a key among them, for which nothing is looked for.
+        """
+        try:
+            return list(map(self._younger.__getitem__, keys))
+        except KeyError:
+            pairs = [(key, self._younger.get(key)) for key in keys]
         loaded = self._load({key for key, partner in pairs if partner is None})
         return [loaded[key] if partner is None else partner for key, partner in pairs]
 
@@ -149,18 +156,19 @@ class JoinStore:
     def _place(self) -> tuple[int, str]:
         return self._store.scope, self._name
 
-    def _load(self, keys: set[str]) -> dict[str, Found]:
+    def _load(self, keys: set[str | None]) -> dict[str | None, Found]:
         """What is found for ``keys``, in the older half or on disk; it is younger then."""
         found = {key: self._older[key] for key in keys if key in self._older}
         unknown = [key for key in keys if key and key not in found]
         for key, value, digest in self._read(unknown):
             found[key] = (value if self._form is None else self._form(value), digest)
-        for key in keys:
-            partner = found.setdefault(key, NOBODY)
+        for each in keys:
+            partner = found.setdefault(each, NOBODY if each else _NO_KEY)
+            self.lacking = self.lacking or partner is NOBODY
             size = _size(partner)
             if self._bytes + size > _CACHED_BYTES // 2:
                 self._older, self._younger, self._bytes = self._younger, {}, 0
-            self._younger[key] = partner
+            self._younger[each] = partner
             self._bytes += size
         return found
 

@@ -31,6 +31,7 @@ _log = structlog.get_logger(__name__)
 _FILLED_TOGETHER = 500
 _MOST_WAITING = 100_000
 """Documents of one join that are kept to be completed: they lie in the state as a whole."""
+_KEYS = frozenset({str, type(None)})
 _JOINED_AT = "joinedAt"
 """Stands among the properties of a join whose documents shall say when they were joined."""
 
@@ -86,7 +87,7 @@ class Join:
         comma = "" if partner == b"{}" else ","
         return partner[:-1] + f'{comma}"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
 
-    def find(self, keys: list[str], now: Ticks) -> list[Found]:
+    def find(self, keys: Sequence[str | None], now: Ticks) -> list[Found]:
         """For each of ``keys`` the member of ``mde.join``, beginning with its comma, and digest."""
         if now != self._now:
             self._now = now
@@ -131,15 +132,15 @@ class Joins:
         missing: dict[int, list[tuple[str, str]]] = {}
         for join, name in zip(self.each, self._keys, strict=True):
             own = keys[name]
-            if set(map(type, own)) != {str}:
-                own = [key if isinstance(key, str) else "" for key in own]
+            if not _KEYS.issuperset(map(type, own)):
+                own = [key if isinstance(key, str) else None for key in own]
             partners = join.find(own, now)
             members, digests = zip(*partners, strict=True) if partners else ((), ())
             found.members.append(list(members))
             found.digests.append(list(digests))
-            if b"" in members:
+            if join.store.lacking:
                 for place, partner in enumerate(partners):
-                    if partner is NOBODY and own[place]:
+                    if partner is NOBODY:
                         missing.setdefault(place, []).append((join.name, own[place]))
         if missing:
             found.missing = {place: tuple(each) for place, each in missing.items()}

@@ -76,7 +76,7 @@ async def read_export(
     sas_hours: int,
     stream: str,
     resume: ExportPosition | None = None,
-    chunk_bytes: int = 256 << 10,
+    chunk_bytes: int = 128 << 10,
 ) -> AsyncIterator[ExportChunk]:
     """The lines of the export at ``path``, from ``resume`` on if that snapshot is still there.
 
