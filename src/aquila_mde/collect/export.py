@@ -8,7 +8,7 @@ import structlog
 
 from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.identity import PassContext
-from aquila_mde.collect.state import ExportMark, StreamStore
+from aquila_mde.collect.state import StreamStore
 from aquila_mde.collect.stream_pass import StreamPass
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import FileUnavailableError, SnapshotReplacedError
@@ -46,16 +46,12 @@ async def collect_export(
                 stream=stream.name,
                 resume=resume,
             ):
-                position = chunk.position
-                if position.generated != generated:
-                    generated = position.generated
+                if chunk.start.generated != generated:
+                    generated = chunk.start.generated
                     work.context = PassContext(started, parse_ticks(generated))
                     work.writer.join("export", {"generated": generated})
                     DeltaStore(store).begin(parse_ticks(generated), started)
-                await work.deliver_lines(
-                    chunk.text,
-                    export=ExportMark(position.generated, position.file, position.line),
-                )
+                await work.deliver_lines(chunk)
                 if stop.is_set():
                     await work.settled()
                     return False

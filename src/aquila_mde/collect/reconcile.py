@@ -257,7 +257,7 @@ class _Comparison:
                 stream=self._stream.name,
                 chunk_bytes=_CHUNK_BYTES,
             ):
-                generated = chunk.position.generated
+                generated = chunk.start.generated
                 if context is None or context.generated != parse_ticks(generated):
                     context = PassContext(now_ticks(), parse_ticks(generated))
                     if work is None:

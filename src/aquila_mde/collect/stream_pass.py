@@ -16,6 +16,7 @@ from aquila_mde.collect.document import DocumentWriter, escaped, original_of
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
 from aquila_mde.collect.joins import Join, Joined, Joins, Missing
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
+from aquila_mde.defender.export import ExportChunk, ExportPosition
 from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink, Documents, Item, Outcome, Result
@@ -173,19 +174,19 @@ class StreamPass:
             await self._deliver_batch((), bad, Batch(position=position, export=export), ())
         self._count(len(records) + len(bad))
 
-    async def deliver_lines(self, text: bytes, *, export: ExportMark) -> None:
-        """Do with the lines of ``text`` what :meth:`deliver` does with records.
+    async def deliver_lines(self, chunk: ExportChunk) -> None:
+        """Do with the lines of ``chunk`` what :meth:`deliver` does with records.
 
         They may wait for those of the next call, until :meth:`settled` is called.
         """
-        if self._columns is not None and self._write_columns(self._columns, text):
-            self._gathered.export = export
+        if self._columns is not None and self._write_columns(self._columns, chunk):
+            self._gathered.export = _mark(chunk.position)
             if len(self._gathered.ids) >= _LINES:
                 await self._send_gathered()
             return
         await self._send_gathered()
-        good, bad = split_lines(text)
-        await self.deliver(good, bad=bad, export=export)
+        good, bad = split_lines(chunk.text)
+        await self.deliver(good, bad=bad, export=_mark(chunk.position))
 
     async def settled(self) -> None:
         """Wait until everything handed over is answered and written down."""
@@ -197,12 +198,12 @@ class StreamPass:
         if self._progress:
             self._progress(self._stream, self.counts.records)
 
-    def _write_columns(self, reader: ColumnReader, text: bytes) -> bool:
-        """Gather the documents of the lines of ``text``, if these are all alike."""
-        columns = reader.read(text)
+    def _write_columns(self, reader: ColumnReader, chunk: ExportChunk) -> bool:
+        """Gather the documents of the lines of ``chunk``, if these are all alike."""
+        columns = reader.read(chunk.text)
         if columns is None:
             return False
-        count = len(columns.records)
+        count = chunk.lines = len(columns.records)
         joined = self._joins.find_by(columns.keys, count, self.context.started)
         ids = reader.ids(columns, self.context, joined.digests)
         self._gathered.add(ids, self.writer.lines(ids, columns.records, joined.members), joined)
@@ -350,6 +351,10 @@ class StreamPass:
                 batch.opened.append((version.entity, time))
             else:
                 batch.closed.append(version.entity)
+
+
+def _mark(position: ExportPosition) -> ExportMark:
+    return ExportMark(position.generated, position.file, position.line)
 
 
 def _refusal(item: Item, outcome: Outcome) -> Refusal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,15 +38,28 @@ class ExportPosition:
     line: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExportChunk:
     """Some lines of one file."""
 
     text: bytes
     """The lines as they came, the last one without its line end; :func:`split_lines` parts them."""
-    position: ExportPosition
-    """Behind the lines of this chunk."""
+    start: ExportPosition
+    """The first of them."""
     file_count: int
+    ends_file: bool = False
+    """Whether nothing of the file is behind them."""
+    lines: int | None = None
+    """How many there are. Whoever parts them may say so, or they are counted when needed."""
+
+    @property
+    def position(self) -> ExportPosition:
+        """Behind the lines of this chunk."""
+        if self.ends_file:
+            return ExportPosition(self.start.generated, self.start.file + 1, 0)
+        if self.lines is None:
+            self.lines = self.text.count(b"\n") + 1
+        return replace(self.start, line=self.start.line + self.lines)
 
 
 class _Answer(msgspec.Struct):
@@ -91,7 +104,7 @@ async def read_export(
         position = resume
     if position.file >= len(snapshot.links):
         end = ExportPosition(snapshot.generated, len(snapshot.links), 0)
-        yield ExportChunk(b"", end, len(snapshot.links))
+        yield ExportChunk(b"", end, len(snapshot.links), lines=0)
         return
     handed_out = False
     failures = 0
@@ -156,7 +169,8 @@ async def _read_file(
     async with client.open_file(snapshot.links[start.file]) as content:
         async for data in content:
             for text in splitter.feed(data):
-                position = ExportPosition(start.generated, start.file, splitter.line)
-                yield ExportChunk(text, position, count)
+                chunk = ExportChunk(text, start, count)
+                yield chunk
+                start = chunk.position
         text = splitter.close()
-    yield ExportChunk(text, ExportPosition(start.generated, start.file + 1, 0), count)
+    yield ExportChunk(text, start, count, ends_file=True)

@@ -25,9 +25,8 @@ class LineSplitter:
     """
 
     def __init__(self, chunk_bytes: int, *, skip: int = 0) -> None:
-        self.line = 0
-        """The number of the next line of the file."""
         self._skip = skip
+        """Lines that are still to be left out."""
         self._chunk_bytes = chunk_bytes
         self._member: IgzipDecompressor | None = None
         self._complete = False
@@ -55,7 +54,7 @@ class LineSplitter:
         if self._member is not None or self._head:
             raise FileUnavailableError("The export file ends too early")
         text = b"".join(self._text)
-        return self._counted(text.removesuffix(b"\n")) if text else b""
+        return (text and self._wanted(text.removesuffix(b"\n"))) or b""
 
     def _decompress(self, data: bytes) -> Iterator[bytes]:
         while data or (self._member is not None and not self._member.needs_input):
@@ -83,24 +82,27 @@ class LineSplitter:
 
     def _take(self) -> bytes | None:
         """The whole lines so far; what is behind the last line end stays for later."""
-        text = b"".join(self._text)
-        end = text.rfind(b"\n")
-        rest = text[end + 1 :]
+        for place, piece in reversed(list(enumerate(self._text))):
+            end = piece.rfind(b"\n")
+            if end >= 0:
+                whole = b"".join((*self._text[:place], memoryview(piece)[:end]))
+                self._text = [piece[end + 1 :], *self._text[place + 1 :]]
+                self._size = sum(map(len, self._text))
+                return self._wanted(whole)
         # A line longer than a chunk is joined once in a chunk, not with each piece of it.
-        self._text, self._size = [rest], len(rest) if end >= 0 else 0
-        if end >= 0:
-            lines = self._counted(text[:end])
-            return lines if self.line > self._skip else None
-        if len(rest) > _LONGEST_LINE:
+        self._text, self._size = [b"".join(self._text)], 0
+        if len(self._text[0]) > _LONGEST_LINE:
             raise FileUnavailableError("The export file is not one JSON object a line")
         return None
 
-    def _counted(self, text: bytes) -> bytes:
-        first = self.line
-        self.line += text.count(b"\n") + 1
-        if first >= self._skip:
+    def _wanted(self, text: bytes) -> bytes | None:
+        """``text`` without the lines that are to be left out."""
+        if not self._skip:
             return text
-        return b"\n".join(text.split(b"\n")[self._skip - first :])
+        lines = text.split(b"\n")
+        left_out = min(self._skip, len(lines))
+        self._skip -= left_out
+        return b"\n".join(lines[left_out:]) if left_out < len(lines) else None
 
 
 def split_lines(text: bytes) -> Lines:

@@ -15,6 +15,7 @@ from aquila_mde.collect.identity import IdentityReader, PassContext
 from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.state import ExportMark, State, StreamStore
 from aquila_mde.collect.stream_pass import Counts, StreamPass
+from aquila_mde.defender.export import ExportChunk, ExportPosition
 from aquila_mde.elastic.bulk import Documents, Outcome, Result
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
@@ -82,6 +83,10 @@ def line(cve: str, device: str = "m1") -> bytes:
     return msgspec.json.encode({"id": f"{device}_{cve}", "deviceId": device, "cveId": cve})
 
 
+def chunk(text: bytes, at: int = 0) -> ExportChunk:
+    return ExportChunk(text, ExportPosition(GENERATED, 0, at), 1)
+
+
 def mark(lines: int) -> ExportMark:
     return ExportMark(GENERATED, 0, lines)
 
@@ -95,7 +100,7 @@ async def test_lines_that_are_all_alike_and_those_that_are_not_make_the_same_doc
         async with Delivery(sink, "i") as delivery:
             one = work(store, sink, delivery)
             # An empty line is enough to have all of them read one by one.
-            await one.deliver_lines(b"\n".join([line("c1"), line("c2")]) + last, export=mark(2))
+            await one.deliver_lines(chunk(b"\n".join([line("c1"), line("c2")]) + last))
             await one.settled()
         sources.append(sink.requests)
         assert (one.counts.records, one.counts.created) == (2, 2)
@@ -110,12 +115,12 @@ async def test_chunks_are_put_together_and_the_position_follows_the_last(
     async with Delivery(sink, "i") as delivery:
         one = work(store, sink, delivery)
         for number in range(5):
-            await one.deliver_lines(line(f"c{number}"), export=mark(number + 1))
+            await one.deliver_lines(chunk(line(f"c{number}"), number))
         # What is only gathered is not written down.
         await delivery.drain()
         assert store.export_mark() == mark(3)
         # Nothing overtakes it, either.
-        await one.deliver_lines(b"no json", export=mark(6))
+        await one.deliver_lines(chunk(b"no json", 5))
         await one.settled()
     assert [len(request) for request in sink.requests] == [3, 2]
     assert store.export_mark() == mark(6)
@@ -133,7 +138,7 @@ async def test_each_outcome_is_counted_and_what_is_refused_is_kept_whole(
     lines = [line(f"c{number}") for number in range(4)]
     async with Delivery(sink, "i") as delivery:
         one = work(store, sink, delivery)
-        await one.deliver_lines(b"\n".join(lines), export=mark(4))
+        await one.deliver_lines(chunk(b"\n".join(lines)))
         await one.settled()
     counts = one.counts
     assert (counts.created, counts.existing, counts.dead) == (2, 1, 1)
@@ -155,7 +160,7 @@ async def test_what_an_older_index_has_is_not_sent_again(store: StreamStore) -> 
     sink.older = {ids[1].decode()}
     async with Delivery(sink, "i") as delivery:
         one = work(store, sink, delivery)
-        await one.deliver_lines(b"\n".join(lines), export=mark(3))
+        await one.deliver_lines(chunk(b"\n".join(lines)))
         await one.settled()
     assert [source["message"].encode() for source in sink.requests[0]] == [lines[0], lines[2]]
     assert (one.counts.created, one.counts.existing) == (2, 1)

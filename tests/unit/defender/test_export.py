@@ -125,7 +125,9 @@ class TestReading:
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         Export(microsoft, {})
-        assert await _read(client) == [ExportChunk(b"", ExportPosition(FIRST, 0, 0), 0)]
+        (chunk,) = await _read(client)
+        assert (chunk.text, chunk.file_count) == (b"", 0)
+        assert chunk.position == ExportPosition(FIRST, 0, 0)
 
     async def test_reading_goes_on_from_any_position(
         self, microsoft: Microsoft, client: DefenderClient
@@ -155,7 +157,8 @@ class TestReading:
     ) -> None:
         export = Export(microsoft, {"a": _gz(_lines("a", 5))})
         (chunk,) = await _read(client, resume=ExportPosition(FIRST, 7, 3))
-        assert chunk == ExportChunk(b"", ExportPosition(FIRST, 1, 0), 1)
+        assert (chunk.text, chunk.file_count) == (b"", 1)
+        assert chunk.position == ExportPosition(FIRST, 1, 0)
         assert not export.read
 
     async def test_lines_that_are_no_object_are_set_aside(
@@ -304,7 +307,6 @@ class TestLineSplitter:
         bad: list[bytes] = []
         for start in range(0, len(data), piece):
             for text in splitter.feed(data[start : start + piece]):
-                assert splitter.line > skip
                 found, wrong = split_lines(text)
                 lines += found
                 bad += wrong
