@@ -2,7 +2,8 @@
 
 The same documents go through the real pipeline into a new data stream each time: with a fixed
 number of requests at once and with one that adapts; as they are, as gzip, and as the collector
-decides, on loopback and over slower lines. Their runs alternate. Written to build/bench/delivery.json.
+decides, on loopback and over slower lines. Their runs alternate. It writes
+build/bench/delivery.json.
 """
 
 from __future__ import annotations
