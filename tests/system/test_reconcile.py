@@ -11,7 +11,7 @@ import time_machine
 
 from aquila_mde.collect.reconcile import reconcile
 from aquila_mde.collect.reconciliation import Reconciliation
-from aquila_mde.collect.state import StateInUseError
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.windows import moment
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import ConfigurationError

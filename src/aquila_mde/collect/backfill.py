@@ -28,7 +28,8 @@ from aquila_mde.collect.incremental import (
 from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream, named
-from aquila_mde.collect.state import State, StateInUseError, StreamStore
+from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_place import open_beside, open_state, open_view
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress

@@ -28,7 +28,8 @@ from aquila_mde.collect.reconciliation import (
 )
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import ExportMark, State, StateInUseError, StreamStore
+from aquila_mde.collect.state import ExportMark, State, StreamStore
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_place import open_state, open_view
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.collect.windows import Window, windows

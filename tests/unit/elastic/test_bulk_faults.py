@@ -190,7 +190,7 @@ async def test_more_is_sent_at_once_where_the_engine_is_far_away(
     async with through(*["late"] * 200, max_documents=1) as (sink, proxy):
         outcomes = await sink.send(installed.index, small(200))
     assert results(outcomes) == [Result.CREATED] * 200
-    assert proxy.most_under_way > 3
+    assert proxy.most_under_way > 4
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,11 @@ async def test_more_is_sent_at_once_where_the_engine_is_far_away(
 async def test_an_engine_that_cannot_follow_gets_less_at_once(
     installed: Tree, through: Through, fault: Any
 ) -> None:
-    async with through(fault, None, fault) as (sink, _):
+    async with through(fault) as (sink, _):
+        before = sink.concurrency.limit
         outcomes = await sink.send(installed.index, small(3))
         assert set(results(outcomes)) <= {Result.CREATED, Result.EXISTS}
-        assert sink.concurrency.limit == 1
+        assert sink.concurrency.limit == before // 2
 
 
 @pytest.mark.parametrize("status", [400, 500])
