@@ -63,8 +63,8 @@ _VARIABLES = {
 
 
 def _place(value: object) -> object:
-    if not isinstance(value, str | Path):
-        raise ValueError("must be the path of a file, or elasticsearch")  # noqa: TRY004
+    if not isinstance(value, str | Path) or not Path(value).name:
+        raise ValueError("must be the path of a file, or elasticsearch")
     return value
 
 
@@ -127,6 +127,8 @@ class ElasticsearchSettings(_Part):
     username: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
+    compression: Literal["auto", "always", "never"] = "auto"
+    """Whether records are sent as gzip; ``auto`` measures whether that is faster."""
 
     @model_validator(mode="after")
     def _one_login(self) -> ElasticsearchSettings:
