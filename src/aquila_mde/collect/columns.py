@@ -168,7 +168,7 @@ class _Casing:
         self._others_of_texts = [self._others[name] for name in texts]
 
     def read(self, text: bytes, records: list[bytes]) -> Columns | None:
-        """The columns of ``text``, which ``records`` are of; ``None`` if it is spelled otherwise."""
+        """The columns of ``text`` with the lines ``records``; ``None`` if spelled otherwise."""
         try:
             columns = list(zip(*map(astuple, self._decode(text)), strict=True))
         except msgspec.DecodeError:
