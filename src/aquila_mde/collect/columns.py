@@ -89,11 +89,10 @@ class ColumnReader:
         ways.
         """
         records = None if b"\r" in text else escaped_lines(text)
-        for casing in self._casings if records else ():
-            found = casing.read(text, records)
-            if found is not None:
-                return found
-        return None
+        if records is None:
+            return None
+        readings = (casing.read(text, records) for casing in self._casings)
+        return next((found for found in readings if found is not None), None)
 
     def ids(
         self, columns: Columns, context: PassContext, joined: Sequence[Sequence[bytes]]
