@@ -11,7 +11,7 @@ from aquila_mde.collect.state_place import open_view
 from aquila_mde.defender.times import Ticks, parse_ticks
 from aquila_mde.elastic.client import Engine
 from aquila_mde.errors import ConfigurationError
-from aquila_mde.settings import Settings
+from aquila_mde.settings import Settings, is_enabled
 from aquila_mde.streams.stream import Stream, load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -53,7 +53,7 @@ def enabled_streams(settings: Settings, tree: PackageTree) -> list[Stream]:
             f"The settings name streams that do not exist: {', '.join(unknown)}.",
             hint=f"The streams are: {', '.join(stream.name for stream in streams)}.",
         )
-    return [stream for stream in streams if settings.stream(stream.name).enabled]
+    return [stream for stream in streams if is_enabled(stream, settings.streams)]
 
 
 async def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:

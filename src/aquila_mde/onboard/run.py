@@ -22,7 +22,7 @@ from aquila_mde.onboard.patience import patiently
 from aquila_mde.onboard.plan import Plan, plan_credential, remarks_on, remarks_on_credential
 from aquila_mde.onboard.prove import Proof, credential_of
 from aquila_mde.onboard.settings_file import write_tenant
-from aquila_mde.settings import CREDENTIALS, OnboardingSettings
+from aquila_mde.settings import CREDENTIALS, OnboardingSettings, is_enabled
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -100,7 +100,7 @@ def needed_permissions(settings: OnboardingSettings, tree: PackageTree) -> tuple
     found = {
         endpoint.permission
         for stream in load_streams(tree)
-        if stream.name not in settings.streams or settings.streams[stream.name].enabled
+        if is_enabled(stream, settings.streams)
         for endpoint in stream.collect.endpoints()
     }
     if not found:
