@@ -42,7 +42,7 @@ Action = dict[str, Any]
 
 def measure_all(data: Path, rows: int, repeats: int, tell: Tell) -> dict[str, Any]:
     """The two ratios over ``rows`` vulnerability rows: more than 1 means we are faster."""
-    bodies = _record(data, rows)
+    bodies = record(data, rows)
     documents = list(_documents(bodies))
     # The helpers shall not pay for a garbage collector that walks over what they are given.
     gc.freeze()
@@ -113,7 +113,7 @@ def _fastest(url: str, bodies: list[bytes], documents: list[Action]) -> tuple[in
     return min(_CONNECTIONS, key=sent), min(_HELPERS, key=helped)
 
 
-def _record(data: Path, rows: int) -> list[bytes]:
+def record(data: Path, rows: int) -> list[bytes]:
     """The bulk bodies that the collector sends for the rows."""
     with (
         tempfile.TemporaryDirectory() as folder,

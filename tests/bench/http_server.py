@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import signal
 import ssl
 import sys
@@ -87,7 +88,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._request = (method, target, headers)
         self._size = self._left = int(headers.get("content-length", 0))
         self._lines = 0
-        counted = not self._keep and target.partition("?")[0].endswith("_bulk")
+        packed = "content-encoding" in headers
+        counted = not (self._keep or packed) and target.partition("?")[0].endswith("_bulk")
         self._body = None if counted else []
         if headers.get("expect"):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -110,6 +112,9 @@ class _Connection(asyncio.BufferedProtocol):
         method, target, headers = self._request
         self._request = None
         body = b"".join(self._body or ())
+        if "content-encoding" in headers:
+            body = gzip.decompress(body)
+            self._lines = body.count(b"\n")
         answer = self._handler(Request(method, target, headers, body, self._size, self._lines))
         head = (
             f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\n"

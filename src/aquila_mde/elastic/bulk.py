@@ -8,6 +8,7 @@ a fault of the whole engine is an error, after which nothing of the call counts 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -20,6 +21,8 @@ from aquila_mde.elastic.bulk_answer import (
     Verdict,
 )
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.compression import Compression
+from aquila_mde.elastic.concurrency import Concurrency
 from aquila_mde.elastic.documents import Documents, Item
 from aquila_mde.elastic.errors import (
     INSTALL_HINT,
@@ -39,6 +42,8 @@ RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
 """How long a bulk request is tried."""
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
+_FIRST_AT_ONCE, _MOST_AT_ONCE = 2, 8
+"""Requests under way at the beginning, and later at most: the engine has connections for more."""
 
 
 class _Part(msgspec.Struct):
@@ -55,7 +60,10 @@ class _Part(msgspec.Struct):
 
 
 class BulkSink:
-    """Sends documents; ``concurrency`` bounds the requests under way over all calls."""
+    """Sends documents; ``concurrency`` bounds the requests under way over all calls.
+
+    It begins with two of them; see :class:`~aquila_mde.elastic.concurrency.Concurrency`.
+    """
 
     def __init__(
         self,
@@ -63,14 +71,15 @@ class BulkSink:
         *,
         max_bytes: int = 4 << 20,
         max_documents: int = 2_000,
-        concurrency: int = 2,
+        concurrency: int = _MOST_AT_ONCE,
         retry: RetryPolicy = RETRY,
     ) -> None:
         self._engine = engine
         self._max_bytes = max_bytes
         self._max_documents = max_documents
         self._retry = retry
-        self._slots = asyncio.Semaphore(concurrency)
+        self.concurrency = Concurrency(min(_FIRST_AT_ONCE, concurrency), most=concurrency)
+        self._compression = Compression(engine.compression)
         self._checking = asyncio.Lock()
         self._checked: set[str] = set()
         self._backing: dict[str, list[str]] = {}
@@ -200,14 +209,37 @@ class BulkSink:
         verdict = Verdict(self._engine, index, together=len(places) > 1)
         if not places:
             return verdict
-        async with self._slots:
-            raw = await self._engine.bulk(index, documents.lines(places), params=_PARAMETERS)
-        verdict.settle(raw, places, outcomes)
+        body = documents.lines(places)
+        async with self.concurrency.slot() as slot:
+            try:
+                raw = await self._sent(index, body)
+                verdict.settle(raw, places, outcomes)
+            except EngineUnavailableError:
+                self.concurrency.fall(slot)
+                raise
+            if verdict.overloaded:
+                self.concurrency.fall(slot)
+            else:
+                self.concurrency.answered(sum(map(len, body)))
         if verdict.written is not None and verdict.written != self._written.get(index):
             # The data stream rolled over: what it was written to before is an older index now.
             self._written[index] = verdict.written
             self._backing.pop(index, None)
         return verdict
+
+    async def _sent(self, index: str, body: list[bytes]) -> bytes:
+        """The answer to ``body``, which goes as gzip where that is worth it."""
+        size = sum(map(len, body))
+        gzip = self._compression.wanted(size)
+        began = time.monotonic()
+        try:
+            raw = await self._engine.bulk(index, body, params=_PARAMETERS, gzip=gzip)
+        except EngineRefusedError as error:
+            if not gzip or error.status not in (400, 415) or not self._compression.refused():
+                raise
+            return await self._engine.bulk(index, body, params=_PARAMETERS)
+        self._compression.answered(gzip, size, time.monotonic() - began, raw)
+        return raw
 
     async def _without_delivered(
         self, index: str, documents: Documents, places: list[int], outcomes: list[Outcome | None]

@@ -19,7 +19,7 @@ from aquila_mde.elastic.errors import (
 )
 
 FILTER_PATH = (
-    "errors,items.*._index,items.*.status,items.*.error.type,items.*.error.reason,"
+    "took,ingest_took,errors,items.*._index,items.*.status,items.*.error.type,items.*.error.reason,"
     "items.*.error.caused_by"
 )
 """What this module reads; the smaller answer costs the engine less than it saves us."""
@@ -94,6 +94,11 @@ class Verdict:
         self.failure: EngineUnavailableError | None = None
         self.suspects: dict[int, Outcome] = {}
         self.written: str | None = None
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the engine had no room for some of them, rather than stumbled at them."""
+        return self.failure is not None and len(self.suspects) < len(self.unsettled)
 
     def settle(
         self,

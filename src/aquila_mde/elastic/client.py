@@ -14,6 +14,7 @@ from elastic_transport import SerializationError as NotJsonError
 from elastic_transport.client_utils import basic_auth_to_header, url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from aquila_mde.elastic.compression import Mode, packed
 from aquila_mde.elastic.dialect import Flavour, PlainNode
 from aquila_mde.elastic.errors import (
     EngineAccessError,
@@ -32,6 +33,7 @@ _REQUEST_SECONDS = 60.0
 _BULK_SECONDS = 120.0
 _CONNECTIONS = 10
 _JSON = {"accept": "application/json", "content-type": "application/json"}
+_PACKED = {"content-encoding": "gzip"}
 _NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
 _OLDEST: dict[Flavour, tuple[int, int]] = {"elasticsearch": (8, 19), "opensearch": (3, 0)}
 _log = structlog.get_logger()
@@ -50,11 +52,17 @@ class EngineInfo:
 class Engine:
     """One engine. :meth:`connect` makes it; it is an async context manager.
 
-    ``client`` is elasticsearch-py, for whatever :meth:`request` is too small for.
+    ``client`` is elasticsearch-py, for whatever :meth:`request` is too small for;
+    ``compression`` is what the settings say of the bodies of bulk requests.
     """
 
     def __init__(
-        self, client: AsyncElasticsearch, place: Place, login: dict[str, str], retry: RetryPolicy
+        self,
+        client: AsyncElasticsearch,
+        place: Place,
+        login: dict[str, str],
+        retry: RetryPolicy,
+        compression: Mode,
     ) -> None:
         self.client = client
         self.place = place
@@ -62,6 +70,8 @@ class Engine:
         self._retry = retry
         self._node = cast("PlainNode", client.transport.node_pool.get())
         self._bulk_headers = HttpHeaders({**login, **_NDJSON}).freeze()
+        self._gzip_headers = HttpHeaders({**self._bulk_headers, **_PACKED}).freeze()
+        self.compression = compression
 
     @classmethod
     async def connect(
@@ -106,20 +116,27 @@ class Engine:
         return answer
 
     async def bulk(
-        self, index: str, body: bytes | list[bytes], *, params: dict[str, str] | None = None
+        self,
+        index: str,
+        body: bytes | list[bytes],
+        *,
+        params: dict[str, str] | None = None,
+        gzip: bool = False,
     ) -> bytes:
         """The undecoded answer to one bulk request of NDJSON, in pieces or not; tried once.
 
-        Goes to the node directly, past the decoding and the bookkeeping of the transport.
+        ``gzip`` packs the body. Goes to the node directly, past the decoding and the bookkeeping
+        of the transport.
         """
         path = f"{quote(index, safe='')}/_bulk"
         target = f"/{path}?{urlencode(params, safe='*,')}" if params else f"/{path}"
+        pieces = [body] if isinstance(body, bytes) else body
         try:
             meta, answer = await self._node.perform_request(
                 "POST",
                 target,
-                [body] if isinstance(body, bytes) else body,
-                self._bulk_headers,
+                [packed(pieces)] if gzip else pieces,
+                self._gzip_headers if gzip else self._bulk_headers,
                 _BULK_SECONDS,
             )
         except TransportError as error:
@@ -224,7 +241,7 @@ def _unconnected(settings: ElasticsearchSettings, retry: RetryPolicy) -> Engine:
         **options,
     )
     place = Place(host=parts.netloc, https=parts.scheme == "https", login=kind)
-    return Engine(client, place, login, retry)
+    return Engine(client, place, login, retry, settings.compression)
 
 
 def _login(settings: ElasticsearchSettings) -> tuple[dict[str, str], Any]:

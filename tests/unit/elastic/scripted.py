@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ class Proxy(Server):
     """Stands in front of a real engine; ``faults`` decide on each bulk request in turn.
 
     A fault is a response to give instead, ``"before"`` (cut without passing it on), ``"after"``
-    (pass it on and cut), a function that changes the engine's answer, or None to pass it on.
+    (pass it on and cut), ``"late"`` (pass it on after a while), a function that changes the
+    engine's answer, or None to pass it on.
     """
 
     def __init__(self, engine_url: str, *faults: Any) -> None:
@@ -155,6 +157,8 @@ class Proxy(Server):
             return None
         self.under_way += bulk
         self.most_under_way = max(self.most_under_way, self.under_way)
+        if fault == "late":
+            await asyncio.sleep(0.1)
         headers = {"content-type": seen.headers.get("content-type", "application/json")}
         async with self._session.request(
             seen.method,

@@ -22,6 +22,7 @@ from aquila_mde.elastic.errors import (
     EngineRefusedError,
     EngineUnavailableError,
 )
+from aquila_mde.settings import ElasticsearchSettings
 
 INDEX = "logs-pack.alert-default"
 BUSY = {"type": "es_rejected_execution_exception", "reason": "queue is full"}
@@ -176,7 +177,88 @@ async def test_concurrency_is_bounded_over_all_calls(installed: Tree, engine: En
             *(sink.send(installed.index, [item(name) for name in call]) for call in names)
         )
     assert [results(answer) for answer in answers] == [[Result.CREATED] * 10] * 4
-    assert proxy.most_under_way == 3
+    assert 2 <= proxy.most_under_way <= 3
+
+
+def small(number: int) -> list[Item]:
+    return [item(f"{number}-{place}") for place in range(number)]
+
+
+async def test_more_is_sent_at_once_where_the_engine_is_far_away(
+    installed: Tree, through: Through
+) -> None:
+    async with through(*["late"] * 200, max_documents=1) as (sink, proxy):
+        outcomes = await sink.send(installed.index, small(200))
+    assert results(outcomes) == [Result.CREATED] * 200
+    assert proxy.most_under_way > 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(429, "circuit_breaking_exception", "Data too large"),
+        refusal(503, "unavailable_shards_exception", "primary shard is not active"),
+        refuse(0, status=429),
+        refuse(0, status=503),
+        "before",
+        "after",
+    ],
+    ids=["429", "503", "429 of one", "503 of one", "cut", "lost"],
+)
+async def test_an_engine_that_cannot_follow_gets_less_at_once(
+    installed: Tree, through: Through, fault: Any
+) -> None:
+    async with through(fault, None, fault) as (sink, _):
+        outcomes = await sink.send(installed.index, small(3))
+        assert set(results(outcomes)) <= {Result.CREATED, Result.EXISTS}
+        assert sink.concurrency.limit == 1
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_document_that_cannot_be_taken_does_not_slow_the_others_down(
+    installed: Tree, through: Through, status: int
+) -> None:
+    async with through(*[refuse(0, status=status)] * 3) as (sink, _):
+        await sink.send(installed.index, [item("a"), item("b")])
+        assert sink.concurrency.limit == 2
+
+
+async def through_a_filter(compression: str, *statuses: int) -> list[Seen]:
+    """What arrives of a large body behind something that gives ``statuses`` first."""
+    answers = [refusal(status, "", "not here") for status in statuses]
+    async with Scripted(*answers, answered(CREATED)) as server:
+        settings = server.settings.model_copy(update={"compression": compression})
+        async with await Engine.connect(settings, retry=AT_ONCE) as engine:
+            sink = BulkSink(engine, retry=AT_ONCE)
+            # As if its first body had gone plain.
+            sink._compression.answered(False, 1 << 20, 1.0, b"")
+            outcomes = await sink.send(INDEX, [item("a", text='"' + "x" * 100_000 + '"')])
+        assert results(outcomes) == [Result.CREATED]
+        return server.asked("POST", INDEX)
+
+
+async def test_a_body_as_gzip_is_the_same_body(installed: Tree, engine: Engine) -> None:
+    settings = ElasticsearchSettings(url=await url_of(engine), compression="always")
+    async with await Engine.connect(settings, retry=AT_ONCE) as connected:
+        outcomes = await BulkSink(connected).send(installed.index, small(20))
+    assert results(outcomes) == [Result.CREATED] * 20
+    assert await ids(engine, installed) == sorted(each.id for each in small(20))
+    (plain,) = await through_a_filter("never")
+    (packed,) = await through_a_filter("always")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < 2_000
+    assert packed.body == plain.body
+
+
+@pytest.mark.parametrize("status", [400, 415])
+async def test_what_takes_no_gzip_gets_the_body_as_it_is(status: int) -> None:
+    packed, plain = await through_a_filter("auto", status)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.body == plain.body
+    with pytest.raises(EngineRefusedError):
+        await through_a_filter("always", status)
 
 
 async def scripted(*answers: web.Response | None, **kwargs: Any) -> list[Any]:
