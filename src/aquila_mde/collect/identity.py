@@ -88,7 +88,10 @@ class IdentityReader:
             *(join.key for join in spec.joins.values()),
             *(name for name in (self._time_field, self._status_field) if name),
         )
-        self._decode = whole if identity.by_content else PropertyReader(dict.fromkeys(names))
+        all_of_it = identity.by_content or any(
+            part.columns_or_all is not None for part in identity.parts
+        )
+        self._decode = whole if all_of_it else PropertyReader(dict.fromkeys(names))
 
     def read(self, record: msgspec.Raw | bytes, context: PassContext) -> Version:
         """The version of ``record``, joined with nothing: :meth:`values` and :meth:`version`."""
@@ -232,6 +235,12 @@ def part_reader(part: Part, joins: list[str]) -> PartReader:
     if part.digest_of_join is not None:
         place = joins.index(part.digest_of_join)
         return lambda _values, _content, _context, joined: joined[place].hex()
+    if part.text is not None:
+        text = part.text
+        return lambda _values, _content, _context, _joined: text
+    if part.columns_or_all is not None:
+        columns = part.columns_or_all
+        return lambda values, _content, _context, _joined: _columns_or_all(values, columns)
     names, otherwise = part.candidates, part.otherwise
 
     def named(
@@ -244,6 +253,14 @@ def part_reader(part: Part, joins: list[str]) -> PartReader:
         return "\x01".join([_text(values.get(name)) for name in otherwise])
 
     return named
+
+
+def _columns_or_all(values: dict[str, Any], columns: tuple[str, ...]) -> str:
+    """What ``columns`` say or, where one of them says nothing, a digest of all ``values``."""
+    found = [_text(values.get(name)) for name in columns]
+    if found and all(found):
+        return "\x01".join(found)
+    return content_digest(values, ())
 
 
 def _without(value: Any, path: list[str]) -> Any:

@@ -150,7 +150,7 @@ class HuntingHttp:
         with self._tenant.lock:
             self._tenant.settle()
             query = Query(
-                lambda name, since, until: self.tables.rows(name, since, until, graph=graph),
+                lambda name, since, until: self.tables.table(name, since, until, graph=graph),
                 self._tenant.clock.now(),
             )
             try:

@@ -17,6 +17,7 @@ import msgspec
 from aquila_mde.simulator import hunting_signals as signals
 from aquila_mde.simulator.clock import DAY, HOUR, duration, parse_time
 from aquila_mde.simulator.hunting_signals import Maker, Row
+from aquila_mde.simulator.kql_run import Table
 from aquila_mde.simulator.kql_values import Moment
 from aquila_mde.simulator.seeds import hex_of, random_of
 from aquila_mde.simulator.tenant import Tenant
@@ -54,7 +55,21 @@ TABLES: dict[str, TableSpec] = {
     "IdentityDirectoryEvents": TableSpec(signals.usual_directory, signals.DIRECTORY, False, True),
     "IdentityQueryEvents": TableSpec(signals.usual_question, signals.QUESTION, False, True),
 }
-_OF_THE_TENANT = ("DeviceInfo", "AlertInfo", "AlertEvidence")
+_OF_THE_TENANT = {
+    "DeviceInfo": (
+        *("Timestamp", "DeviceId", "DeviceName", "ReportId", "OSPlatform", "OSBuild"),
+        *("OSArchitecture", "PublicIP", "MachineGroup", "OnboardingStatus", "SensorHealthState"),
+        *("ExposureLevel", "IsInternetFacing", "DeviceType", "LoggedOnUsers"),
+    ),
+    "AlertInfo": (
+        *("Timestamp", "AlertId", "Title", "Category", "Severity", "ServiceSource"),
+        *("DetectionSource", "AttackTechniques"),
+    ),
+    "AlertEvidence": (
+        *("Timestamp", "AlertId", "EntityType", "EvidenceRole", "DeviceId", "DeviceName"),
+        *("FileName", "FolderPath", "SHA256", "RemoteIP", "AccountName", "AccountDomain"),
+    ),
+}
 _NUMBERS = {name: number for number, name in enumerate(TABLES)}
 
 
@@ -66,10 +81,10 @@ class HuntingTables:
         self._hour = lru_cache(_HOURS_KEPT)(self._made)
         self._columns: dict[str, tuple[str, ...]] = {}
 
-    def rows(
+    def table(
         self, name: str, since: int | None, until: int | None, *, graph: bool
-    ) -> list[Row] | None:
-        """The rows of a table that can be seen now, by their time; None for no table of this API.
+    ) -> Table | None:
+        """What can be seen now of a table, by its time; None for no table of this API.
 
         Without ``since`` and ``until`` it is everything of the last 30 days.
         """
@@ -77,7 +92,8 @@ class HuntingTables:
         first = max(now - HISTORY, since or 0)
         last = min(now + 1, until if until is not None else now + 1)
         if name in _OF_THE_TENANT:
-            return sorted(self._of_tenant(name, first, last), key=_time)
+            rows = sorted(self._of_tenant(name, first, last), key=_time)
+            return Table(_OF_THE_TENANT[name], rows)
         spec = TABLES.get(name)
         if spec is None or (spec.graph_only and not graph):
             return None
@@ -88,7 +104,7 @@ class HuntingTables:
             for visible, row in self._hour(name, hour, density, late):
                 if first <= row["Timestamp"].ticks < last and visible <= now:
                     found.append(row)
-        return found
+        return Table(self._columns_of(name), found)
 
     def _made(
         self, name: str, hour: int, density: int, late: tuple[float, int]

@@ -297,7 +297,7 @@ def _among(left: Expression, parts: list[Expression], word: str) -> Expression:
     def held(row: Row) -> list[Any]:
         found: list[Any] = []
         for part in parts:
-            value = values.parsed(part(row))
+            value = part(row)
             found.extend(value if isinstance(value, list) else [value])
         return found
 

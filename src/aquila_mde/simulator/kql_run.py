@@ -16,8 +16,6 @@ from aquila_mde.simulator.kql_parse import Expression, Reader, Row, named_expres
 from aquila_mde.simulator.kql_values import KqlError, Moment
 
 Rows = list[dict[str, Any]]
-Source = Callable[[str, int | None, int | None], Rows | None]
-"""The rows of a table from a time on to before another; None for a table that is not there."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,10 @@ class Table:
 
     columns: tuple[str, ...]
     rows: Rows
+
+
+Source = Callable[[str, int | None, int | None], Table | None]
+"""A table from a time on to before another; None for one that is not there."""
 
 
 @dataclass
@@ -87,14 +89,13 @@ class Query:
         if name in tables:
             return tables[name]
         since, until = _bounds(reader)
-        rows = self.source(name, since, until)
-        if rows is None:
+        table = self.source(name, since, until)
+        if table is None:
             raise KqlError(
                 f"'where' operator: Failed to resolve table or column expression named '{name}'"
             )
-        self.read += len(rows)
-        columns = tuple(dict.fromkeys(key for row in rows for key in row))
-        return Table(columns, rows)
+        self.read += len(table.rows)
+        return table
 
     def _union(
         self, reader: Reader, left: Table, tables: dict[str, Table], *, first: bool = False
