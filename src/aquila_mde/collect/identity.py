@@ -260,7 +260,7 @@ def _columns_or_all(values: dict[str, Any], columns: tuple[str, ...]) -> str:
     found = [_text(values.get(name)) for name in columns]
     if found and all(found):
         return "\x01".join(found)
-    return content_digest(values, ())
+    return content_digest(values, ()).hex()
 
 
 def _without(value: Any, path: list[str]) -> Any:
