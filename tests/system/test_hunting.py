@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.system.conftest import Job
 
 from aquila_mde.collect.runner import Collector, StreamReport
 from aquila_mde.defender.errors import (
@@ -25,6 +24,7 @@ from aquila_mde.simulator.faults import Fault
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.streams.hunts import load_hunts
 from aquila_mde.streams.tree import PackageTree
+from tests.system.conftest import Job
 
 MakeJob = Callable[..., Job]
 PATH, GRAPH = "/api/advancedqueries/run", "/v1.0/security/runHuntingQuery"
@@ -65,9 +65,7 @@ class Hunter:
         return int(self.control.now.timestamp() * 1_000_000) * 10
 
     async def open(self) -> Collector:
-        return await Collector.open(
-            self.settings(), self.work.tree, retry_wait=False, now=self.now
-        )
+        return await Collector.open(self.settings(), self.work.tree, retry_wait=False, now=self.now)
 
     async def collect(self) -> StreamReport:
         async with await self.open() as collector:
@@ -224,7 +222,9 @@ query: |
     found = work.documents()
     total = sum(int(each["mde"]["hunting"]["extra"]["files"]) for each in found)
     # At 11:34 the newest bin whose hour of waiting is over is that from 9 to 10.
-    bound = "Timestamp >= datetime(2026-03-01T09:00:00Z) and Timestamp < datetime(2026-03-02T10:00:00Z)"
+    bound = (
+        "Timestamp >= datetime(2026-03-01T09:00:00Z) and Timestamp < datetime(2026-03-02T10:00:00Z)"
+    )
     assert total == len(work.control.hunt(f"DeviceFileEvents | where {bound}"))
     assert len(found) == len({(e["@timestamp"], e["host"]["id"]) for e in found})
 

@@ -220,7 +220,7 @@ def part_properties(parts: Iterable[Part]) -> Iterator[str]:
         yield from map(top_of, part.digest_of or ())
 
 
-def part_reader(part: Part, joins: list[str]) -> PartReader:
+def part_reader(part: Part, joins: list[str]) -> PartReader:  # noqa: PLR0911 - one a kind
     """What reads ``part`` of a record; ``joins`` are the names of the joins, in order."""
     if part.digest_of is not None:
         paths = part.digest_of
@@ -241,8 +241,10 @@ def part_reader(part: Part, joins: list[str]) -> PartReader:
     if part.columns_or_all is not None:
         columns = part.columns_or_all
         return lambda values, _content, _context, _joined: _columns_or_all(values, columns)
-    names, otherwise = part.candidates, part.otherwise
+    return _named(part.candidates, part.otherwise)
 
+
+def _named(names: tuple[str, ...], otherwise: tuple[str, ...]) -> PartReader:
     def named(
         values: dict[str, Any], _content: Any, _context: PassContext, _joined: Sequence[bytes]
     ) -> str:

@@ -223,9 +223,7 @@ class DefenderClient:
             return True
         return min(error.wait, self.retry.longest_wait) if self.retry.wait else 0.0
 
-    async def _ask(
-        self, url: str, budget: Budget | None, call: _Call, *, give_up: bool
-    ) -> Answer:
+    async def _ask(self, url: str, budget: Budget | None, call: _Call, *, give_up: bool) -> Answer:
         token = await self._tokens.token()
         response = await self._send(url, token, call)
         if response.status_code == 401:

@@ -42,7 +42,7 @@ class Door:
     graph: bool
 
 
-class _Refused(Exception):
+class _Refused(Exception):  # noqa: N818 - an answer, not a failure of the program
     def __init__(
         self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
@@ -95,9 +95,7 @@ class HuntingHttp:
     def _allowed(self, request: Request, body: bytes, door: Door) -> str:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         claims = self._sign_in.claims(token)
-        audiences = (
-            self._sign_in.graph_resources if door.graph else self._sign_in.resources
-        )
+        audiences = self._sign_in.graph_resources if door.graph else self._sign_in.resources
         if claims is None or claims.audience not in audiences:
             code = "InvalidAuthenticationToken" if door.graph else "Unauthorized"
             raise _Refused(401, code, "Access token is invalid.", {"WWW-Authenticate": "Bearer"})
@@ -163,9 +161,7 @@ class HuntingHttp:
 
 
 def _encoded(found: Table, limit: int, *, graph: bool) -> bytes:
-    rows = [
-        {name: _value(row.get(name)) for name in found.columns} for row in found.rows[:limit]
-    ]
+    rows = [{name: _value(row.get(name)) for name in found.columns} for row in found.rows[:limit]]
     schema = [(name, _type(found, name)) for name in found.columns]
     if graph:
         described = [{"name": name, "type": kind} for name, kind in schema]

@@ -195,7 +195,9 @@ def _reports(machine: dict[str, Any], first: int, last: int) -> Iterator[Row]:
             "ExposureLevel": machine.get("exposureLevel"),
             "IsInternetFacing": int(machine["id"][-1], 16) == 0,
             "DeviceType": "Server" if "Server" in str(machine["osPlatform"]) else "Workstation",
-            "LoggedOnUsers": [{"UserName": "a.schmidt", "DomainName": "contoso", "Sid": "S-1-5-21"}],
+            "LoggedOnUsers": [
+                {"UserName": "a.schmidt", "DomainName": "contoso", "Sid": "S-1-5-21"}
+            ],
         }
 
 

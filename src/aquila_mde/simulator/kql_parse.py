@@ -178,7 +178,7 @@ class Reader:
             else:
                 return held
 
-    def _primary(self) -> Expression:
+    def _primary(self) -> Expression:  # noqa: PLR0911 - one a kind of token
         token = self.next
         self._at += 1
         match token.kind:

@@ -341,7 +341,7 @@ def _first(rows: Rows, of: Expression) -> Any:
 
 
 _AGGREGATES: dict[str, Callable[..., Any]] = {
-    "count": lambda rows: len(rows),
+    "count": len,
     "countif": lambda rows, test: sum(bool(test(row)) for row in rows),
     "dcount": lambda rows, of: len({_hashable(value) for value in _values_of(rows, of)}),
     "sum": lambda rows, of: sum(_values_of(rows, of)),
@@ -379,10 +379,7 @@ def _joined(left: Table, right: Table, keys: list[tuple[str, str]], kind: str) -
         return Table(left.columns, rows)
     if kind not in ("inner", "innerunique", "leftouter"):
         raise KqlError(f"join: unsupported kind '{kind}'")
-    names = {
-        name: f"{name}1" if name in left.columns else name
-        for name in right.columns
-    }
+    names = {name: f"{name}1" if name in left.columns else name for name in right.columns}
     found = left.rows
     if kind == "innerunique":
         found = list({key_of(row, 0): row for row in reversed(left.rows)}.values())[::-1]
@@ -391,8 +388,8 @@ def _joined(left: Table, right: Table, keys: list[tuple[str, str]], kind: str) -
         matching = partners.get(key_of(row, 0), [])
         if not matching and kind == "leftouter":
             matching = [{}]
-        for other in matching:
-            rows.append(row | {names[name]: other.get(name) for name in right.columns})
+        for partner in matching:
+            rows.append(row | {names[name]: partner.get(name) for name in right.columns})
     columns = tuple(dict.fromkeys([*left.columns, *names.values()]))
     return Table(columns, rows)
 

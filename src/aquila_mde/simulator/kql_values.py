@@ -209,6 +209,7 @@ def _length(value: Any) -> int | None:
     return len(held) if isinstance(held, list) else None
 
 
+_DIFFS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tolower": lambda value: text(value).lower(),
     "toupper": lambda value: text(value).upper(),
@@ -248,4 +249,3 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "parse_path": lambda value: {"Filename": re.split(r"[\\/]", text(value))[-1]},
     "datetime_diff": lambda unit, left, right: (left.ticks - right.ticks) // _DIFFS[unit],
 }
-_DIFFS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}

@@ -60,6 +60,6 @@ class Quirks:
     hunting_refused_above: int | None = None
     """A hunting query that looks at more rows than this costs too much."""
     hunting_late_by: timedelta = timedelta(minutes=20)
-    """The longest time after which a hunting row becomes visible; ``late_share`` of them are late."""
+    """The longest time until a hunting row becomes visible; ``late_share`` of them are late."""
     sign_in_interval: int = 5
     """Seconds that who waits for a code to be typed has to leave between two questions."""

@@ -100,7 +100,9 @@ class SimulatorServer:
                 folder=folder,
             )
             served = endpoints(streams, extra or {}, tenant, folder)
-            hunts = next((one.collect for one in streams if one.collect.strategy == "hunting"), None)
+            hunts = next(
+                (one.collect for one in streams if one.collect.strategy == "hunting"), None
+            )
             needed = {endpoint.permission for endpoint in served.values()}
             if hunts is not None:
                 needed.add(hunts.endpoint.permission)

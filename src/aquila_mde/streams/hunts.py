@@ -71,7 +71,7 @@ class Hunt(Declared):
     techniques: tuple[Technique, ...] = ()
     ids: tuple[Column, ...] = ()
     """The columns that tell a row from all others; none: everything that it says."""
-    mapping: dict[Column, Column] = {}
+    mapping: dict[Column, Column] = Field(default_factory=dict)
     """Columns of the query by the column of a table that they are to be mapped as."""
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ class NamedHunt:
 
 
 def load_hunts(folders: Sequence[Path]) -> list[NamedHunt]:
-    """Every query of ``folders``, by name. Raises one error that lists every fault of every file."""
+    """Every query of ``folders``, by name. Raises one error that lists every fault there is."""
     found: dict[str, NamedHunt] = {}
     faults: list[Fault] = []
     for folder in folders:
@@ -133,7 +133,9 @@ def load_hunts(folders: Sequence[Path]) -> list[NamedHunt]:
                 problem = "the name of the file must be of small letters, digits and _"
                 faults.append(Fault(file, 1, "", problem))
             elif file.stem in found:
-                faults.append(Fault(file, 1, "", f"there is another one in {found[file.stem].file}"))
+                faults.append(
+                    Fault(file, 1, "", f"there is another one in {found[file.stem].file}")
+                )
             elif hunt is not None:
                 found[file.stem] = NamedHunt(file.stem, file, hunt)
     raise_if_any(faults)
@@ -160,7 +162,7 @@ def chosen_hunts(
     others = [name for name in names if known[name] not in fitting]
     if others:
         raise ConfigurationError(
-            f"The hunting queries {', '.join(others)} read tables that the {api} API does not have.",
+            f"The hunting queries {', '.join(others)} read tables that the {api} API lacks.",
             hint="Set hunting.api to the other one (defender or graph), or leave them out of "
             "hunting.queries.",
         )

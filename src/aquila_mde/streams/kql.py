@@ -38,7 +38,8 @@ def says_its_time(query: str) -> bool:
 
 def with_window(query: str) -> str | None:
     """``query`` with its window behind its table, where it names none; None where nobody can tell
-    where it belongs."""
+    where it belongs.
+    """
     if says_its_time(query):
         return query
     found = _first_table(query)
