@@ -16,6 +16,7 @@ import stamina
 from aquila_mde.defender.answers import error_for, is_json, retry_after
 from aquila_mde.defender.auth import Token, TokenSource
 from aquila_mde.defender.clouds import Cloud
+from aquila_mde.defender.connections import http_client
 from aquila_mde.defender.errors import (
     DefenderUnavailableError,
     ExpandFailedError,
@@ -26,7 +27,7 @@ from aquila_mde.defender.errors import (
 from aquila_mde.defender.limits import Budget
 from aquila_mde.defender.page_limit import PageLimit
 from aquila_mde.defender.times import Ticks, ticks_of_http_date
-from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
+from aquila_mde.defender.transport import host_of, unreachable
 from aquila_mde.errors import AquilaError, RetriableError
 
 _FIRST_WAIT = 1.0
@@ -100,9 +101,7 @@ class DefenderClient:
         self._budgets: dict[str, Budget] = {}
         self._calls: Counter[str] = Counter()
         self._page_limits: defaultdict[tuple[str, ...], PageLimit] = defaultdict(PageLimit)
-        self._http = httpx.AsyncClient(
-            verify=tls_context(ca_file), timeout=timeouts(), headers=HEADERS
-        )
+        self._http = http_client(ca_file)
 
     async def aclose(self) -> None:
         """Close the connections."""

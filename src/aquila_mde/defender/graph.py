@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from aquila_mde.defender.answers import is_json, retry_after
 from aquila_mde.defender.client import RetryPolicy
 from aquila_mde.defender.clouds import Cloud
+from aquila_mde.defender.connections import http_client
 from aquila_mde.defender.errors import (
     BadRequestError,
     DefenderUnavailableError,
@@ -28,7 +29,7 @@ from aquila_mde.defender.errors import (
     PermissionDeniedError,
     SignInError,
 )
-from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
+from aquila_mde.defender.transport import host_of, unreachable
 from aquila_mde.errors import AquilaError, RetriableError, without_secrets
 
 _FIRST_WAIT = 1.0
@@ -55,9 +56,7 @@ class Graph:
         self._base = cloud.graph + _VERSION
         self._host = host_of(cloud.graph)
         self.retry = retry or RetryPolicy(attempts=8, total_seconds=180, longest_wait=60)
-        self._http = httpx.AsyncClient(
-            verify=tls_context(ca_file), timeout=timeouts(), headers=HEADERS
-        )
+        self._http = http_client(ca_file)
 
     async def __aenter__(self) -> Self:
         return self
