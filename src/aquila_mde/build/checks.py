@@ -100,7 +100,7 @@ class _Checker:
         if in_list and (row.to or row.block or row.table or row.list):
             self.fault(place, "inside a list there is only as, or, keep, name, related and object")
         if row.rule is not None:
-            self._read_by_rule(place, row.rule)
+            self._read_by_rule(place, row, row.rule)
         if unknown or row.object is not None:
             return
         if row.list is None:
@@ -115,7 +115,7 @@ class _Checker:
             if not columns:
                 self.fault((*place, "table"), f"table {row.table} names no columns to fill")
 
-    def _read_by_rule(self, place: Location, name: str) -> None:
+    def _read_by_rule(self, place: Location, row: Row, name: str) -> None:
         if name not in {one.rule for one in self.spec.rules}:
             self.fault((*place, "rule"), "must be one of the rules")
             return
@@ -123,6 +123,8 @@ class _Checker:
         needed: Need = "join" if place[0] == "joins" else "record"
         if known is not None and needed not in known.needs:
             self.fault((*place, "rule"), f"{name} does not read the {needed}")
+        for target in set(row.fills) - set(known.writes if known is not None else ()):
+            self.fault((*place, "fills"), f"{name} does not fill {target}")
 
     def _block(self, place: Location, row: Row, block: FunctionKind) -> None:
         if "table" in block.needs and row.table is None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -21,12 +24,14 @@ from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.sides import Sides
 from aquila_mde.collect.state import Pass, State, StreamState, StreamStore
 from aquila_mde.collect.stream_pass import Counts, Progress
+from aquila_mde.collect.windows import Window
 from aquila_mde.defender.errors import (
     DefenderUnavailableError,
     HeavyQueryError,
     QueryError,
 )
 from aquila_mde.defender.hunting import HuntingApi, Slice
+from aquila_mde.defender.page_reader import Page
 from aquila_mde.defender.times import Ticks, ticks_of
 from aquila_mde.errors import AquilaError
 from aquila_mde.streams.stream import Stream
@@ -169,6 +174,35 @@ class Hunting:
                     yield again
                 return
             yield part
+
+
+@dataclass(frozen=True, slots=True)
+class HuntPage(Page):
+    """The rows of one slice, and what their documents say of it."""
+
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HuntReader:
+    """Reads one query for a stretch of time that is asked for, whatever its cursor says."""
+
+    one: HuntStream
+    api: HuntingApi
+
+    def window(self, since: Ticks | None, until: Ticks, look_back: timedelta) -> Window:
+        """The time to read: whole bins, where a row stands for one."""
+        step = self.one.bin or 1
+        start = until - ticks_of(look_back) if since is None else since
+        return Window(max(0, start) // step * step, until // step * step)
+
+    async def pages(self, window: Window, *, stream: str) -> AsyncIterator[HuntPage]:
+        """The rows of ``window``."""
+        query, end = self.one.hunt.hunt.query, window.end or window.start
+        step = self.one.bin or 1
+        async for part in self.api.slices(query, window.start, end, stream=stream, step=step):
+            told = self.one.told(part.start, part.end)
+            yield HuntPage(part.found.rows, part.end, part.found.server_time, told=told)
 
 
 def _span(

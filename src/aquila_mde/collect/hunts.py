@@ -7,9 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from aquila_mde.defender.times import Ticks, format_ticks, ticks_of
-from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import Settings
-from aquila_mde.streams import kql
 from aquila_mde.streams.casing import camel_case
 from aquila_mde.streams.collect_spec import Identity, Part
 from aquila_mde.streams.hunts import LONGEST, NamedHunt, chosen_hunts, load_hunts
@@ -88,18 +86,3 @@ def hunt_stream(stream: Stream, hunt: NamedHunt, look_back: timedelta | None) ->
         }
     )
     return HuntStream(hunt, replace(stream, collect=collect))
-
-
-def ad_hoc(query: str, *, name: str = "ad_hoc") -> str:
-    """``query`` with its window, for a time that is given beside it.
-
-    Raises an error where nobody can tell where the window belongs.
-    """
-    found = kql.with_window(query)
-    if found is None:
-        raise ConfigurationError(
-            f"The query {name} does not begin with the name of a table, so it cannot be told "
-            "where its time goes.",
-            hint=f"Write {kql.WINDOW!r} behind each of its tables.",
-        )
-    return found

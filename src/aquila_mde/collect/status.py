@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 
+from aquila_mde.collect.hunts import hunts_of, scope_of
 from aquila_mde.collect.state import StateError
 from aquila_mde.collect.state_place import open_view
 from aquila_mde.defender.times import Ticks, parse_ticks
@@ -64,23 +65,31 @@ async def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatu
     known = await _read(settings)
     result = []
     for stream in enabled_streams(settings, tree):
-        cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
-            stream.name, _NOTHING
-        )
-        result.append(
-            StreamStatus(
-                stream=stream.name,
-                index=stream.index(settings.tenant.namespace),
-                cursor=cursor,
-                full_export=parse_ticks(export) if export else None,
-                last_pass=last_pass,
-                last_error=last_error,
-                delivered=delivered,
-                dead=dead,
-                unfinished=bool(unfinished),
+        for name in _parts(stream, settings):
+            cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
+                name, _NOTHING
             )
-        )
+            result.append(
+                StreamStatus(
+                    stream=name,
+                    index=stream.index(settings.tenant.namespace),
+                    cursor=cursor,
+                    full_export=parse_ticks(export) if export else None,
+                    last_pass=last_pass,
+                    last_error=last_error,
+                    delivered=delivered,
+                    dead=dead,
+                    unfinished=bool(unfinished),
+                )
+            )
     return result
+
+
+def _parts(stream: Stream, settings: Settings) -> list[str]:
+    """What the state remembers of ``stream``: itself, or each of the queries that it runs."""
+    if stream.collect.strategy != "hunting":
+        return [stream.name]
+    return [scope_of(stream.name, each.name) for each in hunts_of(stream, settings)]
 
 
 async def _read(settings: Settings) -> dict[str, _Row]:

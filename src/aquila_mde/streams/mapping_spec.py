@@ -95,6 +95,8 @@ class Row(Declared):
     """The table that fills ECS fields from it, or that the block needs."""
     rule: str | None = None
     """The rule that reads the property itself."""
+    fills: tuple[EcsName, ...] = ()
+    """The fields of ECS that the rule may fill from it."""
     object: dict[Property, Row] | None = None
     list: dict[Property, Row] | None = None
     scalar: Property | None = None
@@ -124,6 +126,8 @@ class Row(Declared):
             raise ValueError("nested goes with list")
         if self.inline and self.object is None:
             raise ValueError("inline goes with object")
+        if self.fills and self.rule is None:
+            raise ValueError("fills goes with rule")
         if self.name and not self.keep and self.object is None and self.list is None:
             raise ValueError("name goes with keep")
         if self.keep and not self.about:
