@@ -12,16 +12,21 @@ from typing import Any
 import pytest
 import yaml
 
+from aquila_mde.collect.backfill import backfill
+from aquila_mde.collect.reconcile import reconcile
 from aquila_mde.collect.runner import Collector, StreamReport
+from aquila_mde.collect.status import read_status
 from aquila_mde.defender.errors import (
     DefenderUnavailableError,
     HeavyQueryError,
     PermissionDeniedError,
     QueryError,
 )
+from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import Settings, load_settings
 from aquila_mde.simulator.faults import Fault
 from aquila_mde.simulator.quirks import Quirks
+from aquila_mde.streams.faults import FaultsFoundError
 from aquila_mde.streams.hunts import load_hunts
 from aquila_mde.streams.tree import PackageTree
 from tests.system.conftest import Job
@@ -309,3 +314,50 @@ def test_the_folder_of_the_package_is_whole() -> None:
     folder = Path("data_stream/hunting/queries")
     for file in (PackageTree.default().root / folder).glob("*.yml"):
         assert yaml.safe_load(file.read_text())["description"].strip().endswith(".")
+
+
+async def test_reconcile_finds_and_mends_what_the_index_lacks(
+    hunter: Callable[..., Hunter],
+) -> None:
+    work = hunter(Quirks(hunting_rows_per_hour=5, late_share=0)).write("everything", EVERYTHING)
+    assert (await work.collect()).error is None
+    index, there = work.work.index("hunting"), work.count()
+    gone = {"query": {"term": {"file.extension": "exe"}}}
+    deleted = work.work.ask("POST", f"/{index}/_delete_by_query?refresh=true", gone)["deleted"]
+    assert 0 < deleted < there
+    tree = work.work.tree
+    (found,) = await reconcile(work.settings(), tree, ["hunting"], retry_wait=False)
+    assert (found.stream, found.error, found.missing) == ("hunting/everything", None, deleted)
+    assert sum(window.indexed for window in found.windows) == there - deleted
+    (mended,) = await reconcile(work.settings(), tree, ["hunting"], repair=True, retry_wait=False)
+    assert (mended.error, mended.missing) == (None, 0)
+    assert work.count() == there
+    # An older time than the first pass has read.
+    since = work.now() - 3 * 864_000_000_000
+    (older,) = await reconcile(
+        work.settings(), tree, ["hunting"], since=since, repair=True, retry_wait=False
+    )
+    assert older.error is None
+    assert work.count() == rows(work, since="ago(3d)")
+
+
+async def test_status_shows_every_query_and_backfill_says_what_to_use_instead(
+    hunter: Callable[..., Hunter],
+) -> None:
+    work = hunter().write("everything", EVERYTHING).write("wrong", EVERYTHING + "  | filtre\n")
+    await work.collect()
+    told = {each.stream: each for each in await read_status(work.settings(), work.work.tree)}
+    assert told["hunting/everything"].delivered == work.count()
+    assert told["hunting/everything"].last_error is None
+    assert "filtre" in str(told["hunting/wrong"].last_error)
+    with pytest.raises(ConfigurationError) as caught:
+        await backfill(work.settings(), work.work.tree, 0, work.now(), ["hunting"])
+    assert "reconcile --stream hunting" in caught.value.hint
+
+
+async def test_a_wrong_query_file_stops_every_command_with_its_place(
+    hunter: Callable[..., Hunter],
+) -> None:
+    work = hunter().write("odd", EVERYTHING + "colour: red\n")
+    with pytest.raises(FaultsFoundError, match=r"odd.yml:\d+: colour: is not a key"):
+        await work.collect()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.streams import kql
@@ -74,28 +74,6 @@ class Hunt(Declared):
     mapping: dict[Column, Column] = Field(default_factory=dict)
     """Columns of the query by the column of a table that they are to be mapped as."""
 
-    @model_validator(mode="after")
-    def _can_be_sliced(self) -> Hunt:
-        if not kql.says_its_time(self.query):
-            raise ValueError(
-                f"query: say where its time goes, with {kql.WINDOW!r} behind each table"
-            )
-        if word := kql.takes_anything(self.query):
-            raise ValueError(f"query: {word} gives other rows each time; leave it out")
-        together = kql.puts_together(self.query)
-        if together and self.bin is None:
-            raise ValueError(
-                f"query: {together} makes one row of several, so bin has to say which time one "
-                "row stands for, such as bin: 1h with 'by bin(Timestamp, 1h)'"
-            )
-        if self.bin is not None and (self.bin > _DAY or _DAY % self.bin):
-            raise ValueError("bin: a day must be a multiple of it, such as 5m, 1h or 1d")
-        if self.look_back is not None and self.look_back > LONGEST:
-            raise ValueError("look_back: the service keeps 30d")
-        if (self.table or kql.table_of(self.query)) is None:
-            raise ValueError("table: the query does not begin with one, so say which it is")
-        return self
-
 
 @dataclass(frozen=True)
 class NamedHunt:
@@ -116,6 +94,27 @@ class NamedHunt:
         return hashlib.blake2b(self.hunt.query.encode(), digest_size=8).hexdigest()
 
 
+def _problems(hunt: Hunt) -> Iterator[tuple[str, str]]:
+    """What keeps ``hunt`` from being run slice by slice: the key, and what is wrong with it."""
+    if not kql.says_its_time(hunt.query):
+        yield "query", f"say where its time goes, with {kql.WINDOW!r} behind each table"
+    if word := kql.takes_anything(hunt.query):
+        yield "query", f"{word} gives other rows each time; leave it out"
+    together = kql.puts_together(hunt.query)
+    if together and hunt.bin is None:
+        yield (
+            "query",
+            f"{together} makes one row of several, so bin has to say which time one row stands "
+            "for, such as bin: 1h with 'by bin(Timestamp, 1h)'",
+        )
+    if hunt.bin is not None and (hunt.bin > _DAY or _DAY % hunt.bin):
+        yield "bin", "a day must be a multiple of it, such as 5m, 1h or 1d"
+    if hunt.look_back is not None and hunt.look_back > LONGEST:
+        yield "look_back", "the service keeps 30d"
+    if (hunt.table or kql.table_of(hunt.query)) is None:
+        yield "query", "it does not begin with a table, so table has to say which it is"
+
+
 def load_hunts(folders: Sequence[Path]) -> list[NamedHunt]:
     """Every query of ``folders``, by name. Raises one error that lists every fault there is."""
     found: dict[str, NamedHunt] = {}
@@ -127,8 +126,10 @@ def load_hunts(folders: Sequence[Path]) -> list[NamedHunt]:
                 hint="Make it, or change hunting.folder (AQUILA_HUNTING__FOLDER).",
             )
         for file in sorted([*folder.glob("*.yml"), *folder.glob("*.yaml")]):
-            hunt, _, wrong = load(Hunt, file)
+            hunt, source, wrong = load(Hunt, file)
             faults += wrong
+            if hunt is not None and source is not None:
+                faults += [source.fault((key,), problem) for key, problem in _problems(hunt)]
             if not _NAME.fullmatch(file.stem):
                 problem = "the name of the file must be of small letters, digits and _"
                 faults.append(Fault(file, 1, "", problem))

@@ -20,8 +20,8 @@ _TOGETHER = re.compile(r"\|\s*(summarize|count|distinct|make-series)\b")
 
 
 def blanked(query: str) -> str:
-    """``query``, as long as it is, with blanks for comments and what stands in quotes."""
-    return _BLANKED.sub(lambda match: " " * len(match[0]), query)
+    """``query``, as long as it is, without its comments and what stands in quotes."""
+    return _BLANKED.sub(lambda match: (" " if match[0][0] == "/" else "'") * len(match[0]), query)
 
 
 def table_of(query: str) -> str | None:
