@@ -298,7 +298,8 @@ def _summarize(reader: Reader, table: Table) -> Table:
             made.update(value if name == "*" else {name: value})
         rows.append(made)
     named = [name for name, _ in keys] + [name for name, _ in aggregates if name != "*"]
-    columns = tuple(dict.fromkeys([*named, *(key for row in rows for key in row)]))
+    rest = table.columns if any(name == "*" for name, _ in aggregates) else ()
+    columns = tuple(dict.fromkeys([*named, *rest]))
     return Table(columns, rows)
 
 

@@ -83,7 +83,10 @@ def test_rows_are_indexed_each_once(
         told = call("hunt", "DeviceFileEvents", *DAY, "--index", "-c", settings)
         assert told.code == 0, told.err
         assert told.out == ""
-        assert f"{wanted} rows: {created} written, {existing} there already, 0 refused" in told.err
+        assert (
+            f"{wanted:,} rows: {created:,} written, {existing:,} there already, 0 refused"
+            in told.err
+        )
     index = f"{engine_url}/logs-aquila_mde.hunting-{namespace}"
     httpx.post(f"{index}/_refresh")
     found = httpx.post(f"{index}/_search", json={"size": 1}).json()
@@ -96,7 +99,7 @@ def test_rows_are_indexed_each_once(
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("T | filtre",), ExitCode.DEFENDER, "unknown operator 'filtre'"),
+        (("DeviceEvents | filtre",), ExitCode.DEFENDER, "unknown operator 'filtre'"),
         (("DeviceEvents | where Nothing == 1", *DAY), ExitCode.DEFENDER, "named 'Nothing'"),
         (("EmailEvents | count",), ExitCode.DEFENDER, "EmailEvents"),
         (("union DeviceEvents", *DAY), ExitCode.SETTINGS, "does not begin with the name"),
