@@ -69,6 +69,8 @@ async def test_a_secret_that_expires_stops_the_pass_and_costs_nothing(hunter: Hu
 
 @pytest.mark.parametrize("requests", [1, 9, 20])
 async def test_a_killed_collector_goes_on(hunter: Hunter, requests: int, tally: Tally) -> None:
+    hunter.control.set_quirks(hunting_row_limit=800, hunting_rows_per_hour=400)
+    hunter.hunting["row_limit"] = 800
     hunter.settings()
     command = [
         "collect",
@@ -90,8 +92,8 @@ async def test_a_killed_collector_goes_on(hunter: Hunter, requests: int, tally: 
     process.kill()
     process.wait()
     tally.kill()
-    before = hunter.count() if hunter.work.state.exists() else 0
-    if before:
+    if hunter.work.ask("GET", f"/_data_stream/{hunter.work.index('hunting')}*")["data_streams"]:
+        # What was created without a note of it lies in an older index from now on.
         hunter.work.rollover("hunting")
     assert (await hunter.collect()).error is None
     assert hunter.count() == rows(hunter)
