@@ -22,6 +22,8 @@ _END = b'"}\n'
 _BETWEEN = _END + _BEFORE_ID
 _APART = b"\x7f"
 """Put between records that are encoded at once: it is rare, and stays as it is."""
+_LINES_APART = _APART * 16
+"""Long, because the search for it then takes long steps."""
 
 
 class DocumentWriter:
@@ -95,13 +97,16 @@ def escaped(records: Sequence[msgspec.Raw | bytes]) -> list[bytes]:
 
 
 def escaped_lines(text: bytes) -> list[bytes] | None:
-    """Each line of ``text`` as :func:`escaped` gives it; ``None`` where that takes more care."""
-    if _APART in text:
-        return None
+    """Each line of ``text`` as :func:`escaped` gives it; ``None`` where that takes more care.
+
+    All of them begin with a brace.
+    """
     try:
-        return _encode(text.replace(b"\n", _APART).decode())[1:-1].split(_APART)
+        lines = _encode(text.replace(b"\n", _LINES_APART).decode())[1:-1].split(_LINES_APART)
     except UnicodeDecodeError:
         return None
+    # These two are in front of and behind all others, also by what they begin with.
+    return lines if min(lines)[:1] == max(lines)[:1] == b"{" else None
 
 
 def original_of(document: bytes) -> bytes:
