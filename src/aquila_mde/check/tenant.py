@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aquila_mde.check.finding import Findings
+from aquila_mde.collect.sides import cloud_of, hunting_api
 from aquila_mde.defender.auth import Credential, Token, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
-from aquila_mde.defender.clouds import Cloud, resolve_cloud
+from aquila_mde.defender.clouds import Cloud
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.settings import Settings
@@ -21,52 +22,60 @@ _EXPIRES_SOON = timedelta(days=30)
 _SKEW = 60.0
 """Seconds between the clocks. Entra refuses an assertion that is five minutes off."""
 _DAY = timedelta(days=1)
+_SMALL_QUERY = "DeviceInfo | take 1"
 
 
 async def check_tenant(
     settings: Settings, streams: Sequence[Stream], findings: Findings, *, now: datetime
 ) -> None:
     """Look at the tenant of ``settings`` and at each of ``streams``. ``now`` is the time here."""
-    tenant = settings.tenant
-    cloud = resolve_cloud(
-        tenant.cloud,
-        sign_in=tenant.sign_in_url,
-        api=tenant.api_url,
-        resource=tenant.resource,
-        portal=tenant.portal_url,
-    )
+    tenant, cloud = settings.tenant, cloud_of(settings)
     try:
         credential = Credential.from_settings(tenant)
-        tokens = TokenSource(credential, cloud, ca_file=tenant.ca_file)
+        access = _Access(credential, cloud, settings)
+        expires = credential.expires()
     except AquilaError as error:
         findings.error("tenant", "credential", error)
         for what in ("sign-in", "streams"):
             findings.skipped("tenant", what, "there is no credential")
         return
-    _expiry(credential, findings, now)
-    token = await _sign_in(tokens, cloud, findings)
-    client = DefenderClient(
-        tokens,
-        cloud,
-        tenant_label=tenant.name or tenant.id,
-        ca_file=tenant.ca_file,
-        # Whoever asks whether all is well wants to know it now.
-        retry=RetryPolicy(attempts=1, total_seconds=60),
-    )
-    try:
-        for stream in streams:
-            if token is None:
-                findings.skipped(stream.name, "permission", "there is no token")
-            else:
-                await _StreamCheck(stream, client, findings, now).look(token)
-            interval = settings.stream(stream.name).interval or stream.collect.interval
-            _quota(stream, interval, findings)
-    finally:
-        await client.aclose()
+    _expiry(expires, findings, now)
+    token = await _sign_in(access.tokens, cloud, findings)
+    for stream in streams:
+        if token is None:
+            findings.skipped(stream.name, "permission", "there is no token")
+        elif stream.collect.strategy == "hunting" and settings.hunting.api == "graph":
+            graph = _Access(credential, cloud_of(settings, graph=True), settings)
+            await _StreamCheck(stream, graph, findings, now).look_by_graph()
+            await graph.aclose()
+        else:
+            await _StreamCheck(stream, access, findings, now).look(token)
+        interval = settings.stream(stream.name).interval or stream.collect.interval
+        _quota(stream, interval, findings)
+    await access.aclose()
 
 
-def _expiry(credential: Credential, findings: Findings, now: datetime) -> None:
-    expires = credential.expires()
+class _Access:
+    """The tokens of one API, and what calls it with them."""
+
+    def __init__(self, credential: Credential, cloud: Cloud, settings: Settings) -> None:
+        tenant = settings.tenant
+        self.settings = settings
+        self.tokens = TokenSource(credential, cloud, ca_file=tenant.ca_file)
+        self.client = DefenderClient(
+            self.tokens,
+            cloud,
+            tenant_label=tenant.name or tenant.id,
+            ca_file=tenant.ca_file,
+            # Whoever asks whether all is well wants to know it now.
+            retry=RetryPolicy(attempts=1, total_seconds=60),
+        )
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+def _expiry(expires: datetime | None, findings: Findings, now: datetime) -> None:
     if expires is None:
         said = "a secret; when it expires is told to who administers the application only"
         findings.ok("tenant", "credential", said)
@@ -129,13 +138,26 @@ class _StreamCheck:
     """Looks at the endpoints of one stream."""
 
     stream: Stream
-    client: DefenderClient
+    access: _Access
     findings: Findings
     now: datetime
 
+    async def look_by_graph(self) -> None:
+        """The same where Microsoft Graph is asked, for which there are tokens of their own."""
+        try:
+            token = await self.access.tokens.token()
+        except AquilaError as error:
+            self.findings.error(self.stream.name, "sign-in", error)
+            return
+        graph = self.stream.collect.graph
+        await self._look(token, [graph] if graph else [], "Microsoft Graph")
+
     async def look(self, token: Token) -> None:
+        """Whether ``token`` has the permissions, and what each endpoint answers."""
+        await self._look(token, list(self.stream.collect.endpoints()), "WindowsDefenderATP")
+
+    async def _look(self, token: Token, endpoints: Sequence[Endpoint], api: str) -> None:
         stream, findings = self.stream, self.findings
-        endpoints = list(stream.collect.endpoints())
         needed = sorted({each.permission for each in endpoints})
         missing = [each for each in needed if not token.roles & {each, _writing(each)}]
         if missing:
@@ -144,8 +166,8 @@ class _StreamCheck:
                 "permission",
                 f"the token lacks {_listed(missing)}",
                 "Run aquila-mde onboard; or in Entra admin centre → App registrations → the "
-                "application → API permissions add it (WindowsDefenderATP, application "
-                "permissions), and grant admin consent.",
+                f"application → API permissions add it ({api}, application permissions), and "
+                "grant admin consent.",
                 ExitCode.PERMISSION,
             )
             findings.skipped(stream.name, "answer", "there is no permission")
@@ -166,20 +188,26 @@ class _StreamCheck:
             asked = {}
         else:
             asked = {"$top": "1"}
+        retires = None
         try:
-            answer = await self.client.get(
-                endpoint.path, asked, stream=stream.name, empty_on=endpoint.empty_on
-            )
+            if spec.strategy == "hunting":
+                api = hunting_api(stream, self.access.settings, self.access.client)
+                await api.run(_SMALL_QUERY, stream=stream.name)
+            else:
+                answer = await self.access.client.get(
+                    endpoint.path, asked, stream=stream.name, empty_on=endpoint.empty_on
+                )
+                retires = answer.retires
         except AquilaError as error:
             if isinstance(error, PermissionDeniedError):
                 error.hint = f"The call needs {endpoint.permission}. {error.hint}"
             findings.error(stream.name, "answer", error)
             return False
-        if answer.retires is not None:
+        if retires is not None:
             findings.warning(
                 stream.name,
                 "answer",
-                f"{endpoint.path} answers, and is retired: {answer.retires}",
+                f"{endpoint.path} answers, and is retired: {retires}",
                 f"Update aquila-mde before that day. {endpoint.reference}",
             )
         else:
