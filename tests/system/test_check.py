@@ -267,3 +267,20 @@ def test_what_is_missing_in_the_engine_is_installed(job: MakeJob) -> None:
         assert "All is well." in work.command("check", "--fix")
     finally:
         work.command("install")
+
+
+@pytest.mark.parametrize(
+    ("api", "role"), [("defender", "AdvancedQuery.Read.All"), ("graph", "ThreatHunting.Read.All")]
+)
+def test_hunting_is_looked_at_where_it_is_on(job: MakeJob, api: str, role: str) -> None:
+    work = now_job(job)
+    changes = {"streams": {"hunting": {"enabled": True}}, "hunting": {"api": api}}
+    work.simulator.control.grant_role(role)
+    code, findings = check(work, **changes)
+    assert (code, wrong(findings)) == (ExitCode.OK, set())
+    assert ("hunting", "answer") in wrong(findings, "ok")
+    work.simulator.control.remove_role(role)
+    code, findings = check(work, **changes)
+    assert (code, wrong(findings)) == (ExitCode.PERMISSION, {("hunting", "permission")})
+    (found,) = [each for each in findings if each["status"] == "failed"]
+    assert role in found["said"]
