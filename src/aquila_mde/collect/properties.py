@@ -45,6 +45,24 @@ class PropertyReader:
                 values[name] = next((slots[at] for at in places if slots[at] is not None), None)
         return values
 
+    def columns(self, records: Iterable[msgspec.Raw | bytes]) -> dict[str, list[Any]]:
+        """The values of all ``records``, property by property, as they are called one by one.
+
+        Raises ``msgspec.DecodeError`` when one of them is no JSON object.
+        """
+        found = list(map(list, zip(*map(astuple, map(self._decode, records)), strict=True)))
+        columns = {}
+        for name, places in zip(self._names, self._places, strict=True):
+            column = found[places[0]] if found else []
+            for other in places[1:]:
+                if None in column:
+                    column = [
+                        second if first is None else first
+                        for first, second in zip(column, found[other], strict=True)
+                    ]
+            columns[name] = column
+        return columns
+
     def _picker(self, choice: int) -> Callable[[Slots], Slots]:
         """Picks all names by their first or second spelling; some have one only."""
         return picker([places[: choice + 1][-1] for places in self._places])
