@@ -63,8 +63,8 @@ _VARIABLES = {
 
 
 def _place(value: object) -> object:
-    if not isinstance(value, str | Path):
-        raise ValueError("must be the path of a file, or elasticsearch")  # noqa: TRY004
+    if not isinstance(value, str | Path) or not Path(value).name:
+        raise ValueError("must be the path of a file, or elasticsearch")
     return value
 
 

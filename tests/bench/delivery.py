@@ -80,6 +80,7 @@ def measure(url: str, documents: Documents, size: Size) -> dict[str, Any]:
     """Documents a second, and where the number of requests ended, of every way on every line."""
     asyncio.run(_install(url))
     _send(url, documents, size, compression="never", fixed=2)  # warms up
+    _clear(url)
     found: dict[str, Any] = {}
     for name, line in LINES.items():
         with slow_line(url, **line) if line else nullcontext(url) as at:

@@ -8,15 +8,101 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import pytest
+import yaml
 from tests.faults.parts import PROGRAM, SIZES, MakeJob, all_is_there, run
 from tests.plugins.tally import Tally
+from tests.system.conftest import Job
 
-from aquila_mde.collect.state import State, StateInUseError
+from aquila_mde.collect.state import State
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.errors import ExitCode
 
 NO_MACHINES = ("alert", "machine_action", "vulnerability")
+
+
+COMMANDS = {
+    "collect": ("collect",),
+    "run": ("run",),
+    "status": ("status",),
+    "backfill": ("backfill", "--from", "2025-08-01", "--to", "2026-03-03"),
+    "reconcile": ("reconcile",),
+    "repair": ("reconcile", "--repair"),
+}
+"""Every command that opens the state."""
+
+
+def refused(work: Job, name: str, *said: str, **options: Any) -> None:
+    """The command ends with one clear error about the state."""
+    done = run(work.config(), *COMMANDS[name], **options)
+    assert done.returncode == ExitCode.ENVIRONMENT, (name, done.stderr)
+    assert f"The state file {work.state}" in done.stderr, (name, done.stderr)
+    assert "cannot be used" in done.stderr
+    for each in said:
+        assert each in done.stderr, (name, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert "Unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["backfill", "repair"])
+async def test_no_room_for_the_state_of_a_command(job: MakeJob, name: str, tally: Tally) -> None:
+    unmeasured = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    refused(job(), name, "has room", preexec_fn=least_room, env=unmeasured)
+    tally.fault("local no room for the state")
+
+
+def least_room() -> None:
+    """There is not even room for the tables."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+
+@pytest.mark.parametrize("kind", ["no database", "another database", "a folder"])
+async def test_something_else_in_the_place_of_the_state(
+    job: MakeJob, kind: str, tally: Tally
+) -> None:
+    work = job()
+    if kind == "a folder":
+        work.state.mkdir()
+    elif kind == "no database":
+        work.state.write_text("something else, and long enough to be taken for a header" * 99)
+    else:
+        with closing(sqlite3.connect(work.state)) as database:
+            database.execute("CREATE TABLE scope (name TEXT)")
+            database.execute("CREATE TABLE pass (name TEXT)")
+            database.commit()
+    # One that runs for ever would try again for ever; what it opens, collect opens.
+    for name in set(COMMANDS) - {"run"} if kind == "another database" else COMMANDS:
+        refused(work, name, *(() if kind == "a folder" else ("move it away",)))
+    tally.fault(f"local {kind} in the place of the state")
+
+
+async def test_a_state_that_another_program_has_locked(job: MakeJob, tally: Tally) -> None:
+    work = job(alerts=5)
+    await work.collect("alert")
+    with closing(sqlite3.connect(work.state, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        for name in ("collect", "status", "reconcile", "repair"):
+            refused(work, name, "Another program has it open")
+    tally.fault("local state locked")
+    await work.collect("alert")
+
+
+async def test_a_state_in_a_place_where_no_folder_can_be(job: MakeJob, tally: Tally) -> None:
+    work = job()
+    (work.folder / "file").write_text("")
+    work = replace(work, folder=work.folder / "file" / "folder")
+    config = work.folder.parent.parent / "settings.yml"
+    config.write_text(yaml.safe_dump(work.values()))
+    for name in ("collect", "run", "repair", "backfill"):
+        done = run(config, *COMMANDS[name])
+        assert done.returncode == ExitCode.ENVIRONMENT, (name, done.stderr)
+        assert f"The state file {work.state}" in done.stderr, (name, done.stderr)
+        assert "Check that its folder exists" in done.stderr
+    tally.fault("local no folder for the state")
 
 
 def little_room() -> None:

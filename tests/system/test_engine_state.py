@@ -20,7 +20,8 @@ from aquila_mde.collect.engine_lease import EngineStateError, Pace, StateTakenEr
 from aquila_mde.collect.engine_state import EngineState
 from aquila_mde.collect.reconcile import reconcile
 from aquila_mde.collect.runner import Collector
-from aquila_mde.collect.state import Batch, StateInUseError
+from aquila_mde.collect.state import Batch
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_format import VERSION
 from aquila_mde.collect.windows import moment
 from aquila_mde.elastic.state_index import Head, Place, StateIndex

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from aquila_mde.collect.state import StateError
+from aquila_mde.collect.state_database import StateError
 from aquila_mde.errors import ExitCode
 from tests.system.conftest import IN_BOTH, STREAMS, Job
 

@@ -1,17 +1,23 @@
 """What is missing is found, exactly, and delivered, exactly."""
 
+import re
+import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
+import time_machine
 
-from aquila_mde.collect.reconcile import Reconciliation, reconcile
-from aquila_mde.collect.state import StateInUseError
+from aquila_mde.collect.reconcile import reconcile
+from aquila_mde.collect.reconciliation import Reconciliation
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.windows import moment
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.simulator.quirks import Quirks
-from tests.system.conftest import STREAMS, Job
+from tests.system.conftest import IN_BOTH, STREAMS, Job
+from tests.system.test_kill import indexed, start
 from tests.system.test_replay import again, nested_limit, refused_alerts
 
 MakeJob = Callable[..., Job]
@@ -191,3 +197,86 @@ async def test_the_error_of_one_stream_stops_no_other(job: MakeJob) -> None:
     assert all(isinstance(each, PermissionDeniedError) for each in errors.values())
     with pytest.raises(ConfigurationError, match="'alarm'"):
         await compared(work, "alarm")
+
+
+def killed(work: Job, documents: int, *times: str) -> None:
+    """A repair is killed when the index holds so many."""
+    process = start(work, "reconcile", "--repair", *times)
+    while indexed(work) < documents:
+        assert process.poll() is None, process.communicate()[0].decode()
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@IN_BOTH
+async def test_a_repair_that_was_killed_goes_on_in_the_windows(job: MakeJob) -> None:
+    work = job(machines=0)
+    control = work.simulator.control
+    for day in range(1, 29):
+        control.add_alerts([{"lastUpdateTime": f"2026-02-{day:02}T08:00:00Z"}] * 60)
+    killed(work, 600, "--from", "2026-02-01", "--to", "2026-03-01")
+    work.rollover("alert")
+    control.clear_requests()
+    since, until = moment("2026-02-01", ""), moment("2026-03-01", "")
+    reports = await compared(work, "alert", since=since, until=until, repair=True)
+    report = reports["alert"]
+    asked = {
+        filtered
+        for each in control.requests
+        if each.path == "/api/alerts"
+        for filtered in parse_qs(each.query).get("$filter", ())
+    }
+    assert 0 < len(asked) < 24
+    assert total(report, "tenant") == 28 * 60
+    # What was on its way when it was killed is there, and not missing any more.
+    assert 28 * 60 - 120 <= total(report, "repaired") <= 28 * 60
+    assert report.missing == 0
+    assert len(report.records) == 20
+    assert (await work.compare("alert")).perfect
+
+
+@IN_BOTH
+async def test_a_repair_that_was_killed_goes_on_in_the_export(job: MakeJob) -> None:
+    rows, in_a_file = 20_000, 4_000
+    work = job(machines=300, vulnerabilities=rows, rows_per_file=in_a_file)
+    killed(work, 14_000)
+    control = work.simulator.control
+    control.clear_requests()
+    (report,) = (await compared(work, "vulnerability", repair=True)).values()
+    asked = [re.search(r"/part-(\d+)-", request.path) for request in control.requests]
+    files = [int(found[1]) for found in asked if found]
+    assert files == list(range(files[0], 5))
+    assert files[0] > 0
+    assert total(report, "tenant") == rows
+    assert report.missing == 0
+    assert (await work.compare("vulnerability")).perfect
+    (report,) = (await compared(work, "vulnerability", repair=True)).values()
+    assert (total(report, "tenant"), total(report, "indexed")) == (rows, rows)
+
+
+async def test_a_repair_of_another_time_or_of_another_day_begins_anew(job: MakeJob) -> None:
+    work = job(**SIZES | {"alerts": 0})
+    control = work.simulator.control
+    for day in range(1, 29):
+        control.add_alerts([{"lastUpdateTime": f"2026-02-{day:02}T08:00:00Z"}] * 3)
+    control.remove_role("Machine.Read.All")
+    since, until = moment("2026-02-01", ""), moment("2026-02-20", "")
+    asked = {"since": since, "until": until, "repair": True}
+    left = work.state.with_name(f"{work.state.name}.repair")
+
+    async def requests(names: tuple[str, ...], **options: object) -> int:
+        control.clear_requests()
+        await reconcile(work.settings(), work.tree, names, retry_wait=False, **options)
+        return sum(each.path == "/api/alerts" for each in control.requests)
+
+    both = ("alert", "machine")
+    whole = await requests(both, **asked)
+    assert whole >= 19
+    assert left.exists(), "the machines failed"
+    assert await requests(both, **asked) == 0
+    assert await requests(both, **asked | {"until": until + 1}) >= 19
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=2)):
+        assert await requests(both, **asked | {"until": until + 1}) >= 19
+    assert await requests(("alert",), **asked) >= 19
+    assert not left.exists()

@@ -28,7 +28,7 @@ from aquila_mde.settings import Settings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
-    from aquila_mde.collect.reconcile import Reconciliation, WindowReport
+    from aquila_mde.collect.reconciliation import Reconciliation, WindowReport
 
 
 def reconcile(

@@ -28,7 +28,8 @@ from aquila_mde.collect.incremental import (
 from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream, named
-from aquila_mde.collect.state import State, StateInUseError, StreamStore
+from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_place import open_beside, open_state, open_view
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress
@@ -190,9 +191,11 @@ class _Backfill:
             self.report.left_from = live[0].start
             return
         try:
+            todo = list(self._not_done(live))
             self.report.of += len(live)
+            self.report.windows += len(live) - len(todo)
             store = state.stream(self._sides.tenant_id, self._stream.name)
-            await self._read(live, store, followed)
+            await self._read(todo, store, followed)
         finally:
             await state.aclose()
 
@@ -235,7 +238,7 @@ class _Backfill:
         self, waiting: Iterator[Window], store: StreamStore, followed: str | None
     ) -> None:
         sides, stream = self._sides, self._stream
-        live = store is not self._own
+        live, began = store is not self._own, now_ticks()
         for window in waiting:
             async with Delivery(
                 sides.sink, sides.index(stream), max_bytes=_DELIVERY_BYTES
@@ -260,8 +263,10 @@ class _Backfill:
                     stream=stream.name,
                 ):
                     await work.deliver(page.records, unexpanded=page.unexpanded)
-            if not live:
+            # What is over by now; the collector's overlap has an eye on what comes late.
+            if not live or (window.end is not None and window.end <= began):
                 self._note(window)
+                await self._own.safe(sending=False)
             self.report.windows += 1
 
     def _note(self, window: Window) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from aquila_mde.collect.state import StateInUseError
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_format import VERSION
 from aquila_mde.elastic.state_index import Found, Head, Place, StateIndex
 from aquila_mde.errors import ConfigurationError, ExitCode

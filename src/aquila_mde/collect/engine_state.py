@@ -25,6 +25,7 @@ import structlog
 from aquila_mde.collect import engine_lease
 from aquila_mde.collect.engine_lease import EngineStateError, Lease, StateTakenError
 from aquila_mde.collect.state import State
+from aquila_mde.collect.state_database import StateError, open_database
 from aquila_mde.collect.state_format import VERSION, statements
 from aquila_mde.collect.state_rows import ChangedRows, Taken, put_rows
 from aquila_mde.collect.state_view import StateView
@@ -266,7 +267,7 @@ async def open_engine_view(engine: Engine, namespace: str, tenant_id: str) -> St
                     raise EngineStateError(index, str(error)) from None
                 file.unlink()
                 continue
-            with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            with closing(open_database(file)) as database:
                 _put(index, database, found.head.rows)
                 for statement in statements(found.head.format):
                     database.execute(statement)
@@ -297,7 +298,7 @@ def _place(engine: Engine, namespace: str, tenant_id: str, name: str) -> tuple[S
 
 async def _load(index: StateIndex, head: Head, file: Path, tables: Sequence[str] = ()) -> None:
     """Make ``file`` out of the segments of ``head``, in the format that it says."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+    with closing(open_database(file)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
         for statement in (*statements(0, until=head.format), *tables):
@@ -315,6 +316,11 @@ def _put(index: StateIndex, database: sqlite3.Connection, packed: bytes) -> None
         put_rows(database, packed)
     except (ValueError, sqlite3.Error) as error:
         raise EngineStateError(index, f"it is damaged ({error})") from None
+    except StateError as error:
+        if error.code != sqlite3.SQLITE_ERROR:
+            raise
+        # Rows of other tables than ours, in a file that is fine.
+        raise EngineStateError(index, f"it is damaged ({error.problem})") from None
 
 
 async def _load_held(lease: Lease, file: Path, tables: Sequence[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -19,11 +18,20 @@ from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.identity import PassContext, Version
 from aquila_mde.collect.incremental import collection_of, refused_field, time_field
 from aquila_mde.collect.joins import Joins
+from aquila_mde.collect.reconciliation import (
+    Mending,
+    MissingRecord,
+    Reconciliation,
+    RepairNotes,
+    WindowReport,
+    repair_state,
+)
 from aquila_mde.collect.runner import now_ticks
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import ExportMark, State, StateInUseError, StreamStore
+from aquila_mde.collect.state import ExportMark, State, StreamStore
+from aquila_mde.collect.state_database import StateInUseError
 from aquila_mde.collect.state_place import open_state, open_view
-from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.collect.windows import Window, windows
 from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
 from aquila_mde.defender.export import ExportPosition, read_export
@@ -43,57 +51,10 @@ _WINDOWS = 32
 _CHUNK_BYTES = 1 << 20
 _SHOWN = 20
 _SNAPSHOTS = 3
+_NOTED = 8
+"""Chunks of an export after which is noted how far it was repaired."""
 _log = structlog.get_logger(__name__)
 _Read = list[tuple[bytes, Version]]
-
-
-@dataclass(frozen=True, slots=True)
-class MissingRecord:
-    """A record of the tenant whose version is not in the index."""
-
-    entity: str
-    time: Ticks | None
-    document_id: str
-
-
-@dataclass(slots=True)
-class WindowReport:
-    """One window of one stream. What the tenant holds is one of the other numbers."""
-
-    start: Ticks | None
-    """``None``, also of ``end``: open."""
-    end: Ticks | None
-    tenant: int = 0
-    indexed: int = 0
-    pending: int = 0
-    """Not in the index, but not due either: newer than what the collector has read so far."""
-    dead: int = 0
-    """In the dead-letter stream."""
-    missing: int = 0
-    repaired: int = 0
-    """Of the missing ones, those that are in the index now."""
-
-
-@dataclass(slots=True)
-class Reconciliation:
-    """What the comparison of one stream found."""
-
-    stream: str
-    index: str
-    windows: list[WindowReport] = field(default_factory=list)
-    records: list[MissingRecord] = field(default_factory=list)
-    """The first ones of those that are missing."""
-    error: AquilaError | None = None
-
-    @property
-    def missing(self) -> int:
-        """What is missing still."""
-        return sum(window.missing - window.repaired for window in self.windows)
-
-    @property
-    def dead(self) -> int:
-        """What lies in the dead-letter stream."""
-        return sum(window.dead for window in self.windows)
 
 
 async def reconcile(
@@ -111,7 +72,8 @@ async def reconcile(
 
     Without ``since`` as far back as a first pass reads, without ``until`` up to now; an export is
     always compared as a whole. ``repair`` delivers what is missing, for which it needs the state
-    alone; without it nothing is locked or changed. An error of a stream is in its report.
+    alone; without it nothing is locked or changed. A repair that was cut off goes on when it is
+    asked for the same within a day. An error of a stream is in its report.
     """
     async with AsyncExitStack() as opened:
         sides = await opened.enter_async_context(
@@ -119,11 +81,18 @@ async def reconcile(
         )
         state = await _state(settings, sides.engine, repair=repair)
         opened.push_async_callback(state.aclose)
+        reports: list[Reconciliation] = []
+        own = None
+        if repair:
+            own = await opened.enter_async_context(repair_state(settings, sides.engine, reports))
         wanted = [sides.named(name) for name in names] if names else sides.streams
-        reports = []
         for stream in wanted:
             store = state.stream(sides.tenant_id, stream.name)
-            work = _Comparison(sides, stream, store, repair=repair, progress=progress)
+            notes = None
+            if own is not None:
+                noted = own.stream(sides.tenant_id, stream.name)
+                notes = RepairNotes(noted, (since, until), now=now_ticks())
+            work = _Comparison(sides, stream, store, notes=notes, progress=progress)
             try:
                 await work.run(since, until)
             except AquilaError as error:
@@ -154,7 +123,7 @@ class _Comparison:
         stream: Stream,
         store: StreamStore,
         *,
-        repair: bool,
+        notes: RepairNotes | None,
         progress: Progress | None,
     ) -> None:
         self.report = Reconciliation(stream.name, sides.index(stream))
@@ -163,7 +132,7 @@ class _Comparison:
         self._spec = stream.collect
         self._store = store
         self._state = store.read()
-        self._repair = repair
+        self._notes = notes  # where something is to be repaired
         self._progress = progress
         self._field = time_field(self._spec, self._state)
         self._joins = Joins(stream, store, enabled=())
@@ -176,7 +145,8 @@ class _Comparison:
 
     async def run(self, since: Ticks | None, until: Ticks | None) -> None:
         """Compare, and repair if that was asked for."""
-        if self._repair:
+        if self._notes is not None:
+            self._field = self._notes.field or self._field
             await self._sides.sink.refresh_backing(self.report.index)
         if self._by_entity or self._spec.strategy == "export":
             await refresh(self._sides.engine, self.report.index)
@@ -191,6 +161,8 @@ class _Comparison:
                 raise
             self._field = instead
             self.report.windows.clear()
+            if self._notes is not None:
+                self._notes.forget()
             await self._windows(since, until)
 
     async def _windows(self, since: Ticks | None, until: Ticks | None) -> None:
@@ -202,6 +174,8 @@ class _Comparison:
         if since is None:
             look_back = self._sides.settings.stream(self._stream.name).look_back
             since = max(0, end - ticks_of(look_back or cursor.look_back))
+        if self._notes is not None:
+            since, end = self._notes.stretch(since, end, self._field)
         for window in windows(since, end, at_most=_WINDOWS, open_end=until is None):
             await self._window(window)
 
@@ -215,9 +189,12 @@ class _Comparison:
 
     async def _window(self, window: Window) -> None:
         timed = self._field is not None
+        if self._go_on(window.start if timed else None):
+            return
         found = WindowReport(window.start if timed else None, window.end)
         self.report.windows.append(found)
-        collection = collection_of(self._stream, self._field, expand=self._repair)
+        shown = len(self.report.records)
+        collection = collection_of(self._stream, self._field, expand=self._notes is not None)
         client, name = self._sides.client, self._stream.name
         pages = (
             read_since(client, collection, window.start, window.end, stream=name)
@@ -225,62 +202,88 @@ class _Comparison:
             else read_all(client, collection, stream=name)
         )
         context = PassContext(now_ticks())
-        async with self._mending(context, found) as work:
+        async with self._mending(context, found) as mending:
             async for page in pages:
                 read = self._versions(page.records, context)
                 due = [self._due(version) for _, version in read]
-                await self._compare(read, due, found, work, page.unexpanded)
+                await self._compare(read, due, found, mending, page.unexpanded)
+        if self._notes is not None:
+            await self._notes.note(found, self.report.records[shown:])
+
+    def _go_on(self, start: Ticks | None) -> bool:
+        """Whether an earlier run has done the window that begins at ``start``."""
+        done = self._notes.done(start) if self._notes is not None else None
+        if done is not None:
+            self.report.windows.append(done[0])
+            self.report.records += done[1][: _SHOWN - len(self.report.records)]
+        return done is not None
 
     async def _export(self) -> None:
         for attempt in range(1, _SNAPSHOTS + 1):
-            found = WindowReport(None, None)
-            self.report.windows = [found]
-            self.report.records.clear()
             try:
-                await self._snapshot(found)
+                await self._snapshot()
             except SnapshotReplacedError:
                 if attempt == _SNAPSHOTS:
                     raise
             else:
                 return
 
-    async def _snapshot(self, found: WindowReport) -> None:
-        endpoint = self._spec.endpoint
+    async def _snapshot(self) -> None:
+        endpoint, notes = self._spec.endpoint, self._notes
         mark = self._store.export_mark()
+        left_at = notes.left_at() if notes is not None else None
+        found, number, position = WindowReport(None, None), 0, left_at
         async with AsyncExitStack() as opened:
-            work: StreamPass | None = None
+            mending: Mending | None = None
             context: PassContext | None = None
             async for chunk in read_export(
                 self._sides.client,
                 endpoint.path,
                 sas_hours=endpoint.sas_hours,
                 stream=self._stream.name,
+                resume=left_at,
                 chunk_bytes=_CHUNK_BYTES,
             ):
                 generated = chunk.start.generated
                 if context is None or context.generated != parse_ticks(generated):
+                    if context is None:
+                        found = self._begun(left_at is not None and left_at.generated == generated)
                     context = PassContext(now_ticks(), parse_ticks(generated))
-                    if work is None:
-                        work = await opened.enter_async_context(self._mending(context, found))
-                    if work is not None:
-                        work.context = context
-                        work.writer.join("export", {"generated": generated})
+                    if mending is None:
+                        mending = await opened.enter_async_context(self._mending(context, found))
+                    if mending is not None:
+                        mending.work.context = context
+                        mending.work.writer.join("export", {"generated": generated})
                         DeltaStore(self._store).begin(parse_ticks(generated), context.started)
                 read = self._versions(split_lines(chunk.text)[0], context)
                 due = _delivered(chunk.position, mark) or self._changes_read(context)
-                await self._compare(read, [due] * len(read), found, work)
+                await self._compare(read, [due] * len(read), found, mending)
+                number, position = number + 1, chunk.position
+                if mending is not None and notes is not None and number % _NOTED == 0:
+                    await mending.settled()
+                    await notes.note(found, self.report.records, position)
+        if notes is not None:
+            await notes.note(found, self.report.records, position)
+
+    def _begun(self, again: bool) -> WindowReport:
+        """The report of an export from where an earlier run left it, or from its start."""
+        self.report.windows.clear()
+        self.report.records.clear()
+        if not (again and self._go_on(None)):
+            self.report.windows.append(WindowReport(None, None))
+        return self.report.windows[0]
 
     @asynccontextmanager
     async def _mending(
         self, context: PassContext, found: WindowReport
-    ) -> AsyncIterator[StreamPass | None]:
+    ) -> AsyncIterator[Mending | None]:
         """What delivers the records of one window that are missing, where that was asked for."""
-        if not self._repair:
+        if self._notes is None:
             yield None
             return
-        counts = Counts()
         async with Delivery(self._sides.sink, self.report.index) as delivery:
-            yield self._sides.work(
+            counts = Counts()
+            work = self._sides.work(
                 self._stream,
                 self._store,
                 counts,
@@ -291,9 +294,9 @@ class _Comparison:
                 careful=True,
                 again=True,
             )
-        found.repaired = counts.created + counts.existing
-        found.dead += counts.dead
-        found.missing -= counts.dead
+            mending = Mending(work, counts, found)
+            yield mending
+            await mending.settled()
 
     def _versions(self, records: Sequence[msgspec.Raw | bytes], context: PassContext) -> _Read:
         """The version of each of ``records``; what is no JSON object is no record."""
@@ -330,10 +333,10 @@ class _Comparison:
         read: _Read,
         due: list[bool],
         found: WindowReport,
-        work: StreamPass | None,
+        mending: Mending | None,
         unexpanded: Sequence[str] = (),
     ) -> None:
-        """Count what is there and what is not; hand over to ``work`` what is missing."""
+        """Count what is there and what is not; hand over to ``mending`` what is missing."""
         found.tenant += len(read)
         if self._by_entity:
             there = await self._present(version for _, version in read) | self._mended
@@ -366,11 +369,11 @@ class _Comparison:
                     self.report.records.append(
                         MissingRecord(version.entity, version.time, version.document_id)
                     )
-                if work is not None and self._by_entity:
+                if mending is not None and self._by_entity:
                     # A search may not see it yet when another window brings it up again.
                     self._mended.add(version.entity)
-        if work is not None and missing:
-            await work.deliver(missing, unexpanded=unexpanded)
+        if mending is not None and missing:
+            await mending.work.deliver(missing, unexpanded=unexpanded)
 
     async def _held(self, index: str, read: _Read) -> set[str]:
         ids = [version.document_id for _, version in read]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -17,7 +16,8 @@ from aquila_mde.collect.engine_lease import StateTakenError
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import State, StateError, StreamStore
+from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_place import open_state
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.defender.times import Ticks
@@ -196,9 +196,8 @@ class Collector:
         except StateTakenError:
             # Not of one stream: nothing may be sent any more.
             raise
-        except (AquilaError, sqlite3.Error) as raised:
-            problem = self._state.error(raised) if isinstance(raised, sqlite3.Error) else raised
-            error = for_stream(problem, stream)
+        except AquilaError as raised:
+            error = for_stream(raised, stream)
             # A state that cannot be read or written may not take this either.
             with suppress(StateError):
                 store.fail(error.message)

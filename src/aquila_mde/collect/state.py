@@ -6,21 +6,16 @@ engine has answered for each of them. A lock on a file beside it keeps a second 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from aquila_mde.collect.state_database import StateError, lock, open_database
 from aquila_mde.collect.state_format import VERSION, statements
 from aquila_mde.defender.times import Ticks
-from aquila_mde.errors import ConfigurationError, ExitCode
 
-_BROKEN = ("malformed", "not a database")
-"""How SQLite says that a file does not hold what it should."""
 _LOOK_UP = 500
 """Keys in one SELECT: well below SQLite's limit of bound values."""
 
@@ -91,17 +86,14 @@ class State:
         self._file = file
         self.looked: set[tuple[int, str]] = set()
         """Joins for which nothing has changed since it was last seen that no partner arrived."""
-        self._lock = _lock(file)
+        self._lock = lock(file)
         try:
-            self._database = sqlite3.connect(file, isolation_level=None)
-        except sqlite3.Error as error:
+            self._database = open_database(file)
+        except StateError:
             self._lock.close()
-            raise StateError(file, str(error)) from None
+            raise
         try:
             self._prepare()
-        except sqlite3.Error as error:
-            self.close()
-            raise StateError(file, str(error)) from None
         except StateError:
             self.close()
             raise
@@ -123,10 +115,6 @@ class State:
         """Close the file and let the next collector in."""
         self._database.close()
         self._lock.close()
-
-    def error(self, raised: sqlite3.Error) -> StateError:
-        """What a failed reading means to the one who runs the collector."""
-        return StateError(self._file, str(raised))
 
     def stream(self, tenant_id: str, stream: str) -> StreamStore:
         """What is remembered of one stream of one tenant."""
@@ -166,16 +154,15 @@ class State:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
+        self._database.execute("BEGIN IMMEDIATE")
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
+            yield self._database
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StateError(self._file, str(error)) from None
+        except BaseException:
+            # After some failures SQLite has done so already.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
 
 class StreamStore:
@@ -184,7 +171,7 @@ class StreamStore:
     def __init__(self, state: State, scope: int) -> None:
         self.scope = scope
         self.change = state._change
-        """One transaction; a failure of the file becomes a :class:`StateError`."""
+        """One transaction."""
         self._durable_change = state._durable_change
         self._in_pass = False
         """Whether a pass under way is on disk, so that a loss of what follows would be noticed."""
@@ -357,52 +344,3 @@ class StreamStore:
             yield from self.database.execute(
                 f"{head} IN ({marks}) AND scope = ?", (*part, self.scope)
             )
-
-
-class StateError(ConfigurationError):
-    """The state file cannot be used."""
-
-    exit_code = ExitCode.ENVIRONMENT
-
-    def __init__(self, file: Path, problem: str) -> None:
-        hint = (
-            "Check that its folder exists, is writable and has room (setting: state, "
-            "AQUILA_STATE). Records delivered so far stay delivered."
-        )
-        if any(sign in problem for sign in _BROKEN):
-            hint = (
-                "Its content is damaged: move it away, and what it knew is read back from the "
-                "engine. Records delivered so far stay delivered."
-            )
-        super().__init__(f"The state file {file} cannot be used: {problem}.", hint=hint)
-
-
-class StateInUseError(ConfigurationError):
-    """Another collector works with the same state file."""
-
-    exit_code = ExitCode.ENVIRONMENT
-
-
-def _lock(file: Path) -> IO[str]:
-    path = file.with_name(file.name + ".lock")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Not truncated on opening: until the lock is held it names the collector that holds it.
-        handle = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StateError(file, f"{path}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
-        handle.close()
-        raise StateInUseError(
-            f"The state file {file} is in use by process {owner}.",
-            hint="Stop that collector first, or give this one a state file of its own "
-            "(setting: state, AQUILA_STATE).",
-        ) from None
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
-    return handle

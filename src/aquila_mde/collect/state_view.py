@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-from aquila_mde.collect.state import State, StateError, StreamStore
+from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state_database import StateDatabase, is_there, open_database
 from aquila_mde.collect.state_format import statements
 
 _NO_SCOPE = -1
@@ -20,19 +20,16 @@ class StateView(State):
     def __init__(self, file: Path) -> None:
         self._file = file
         self.looked = set()
-        try:
-            if file.exists():
-                self._database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
-            else:
-                self._database = sqlite3.connect(":memory:")
-                for statement in statements(0):
-                    self._database.execute(statement)
-            self._database.execute("SELECT 1 FROM scope").fetchone()
-        except sqlite3.Error as error:
-            raise StateError(file, str(error)) from None
+        if is_there(file):
+            self._database = open_database(file, read_only=True)
+        else:
+            self._database = open_database(Path(":memory:"))
+            for statement in statements(0):
+                self._database.execute(statement)
+        self._database.execute("SELECT 1 FROM scope").fetchone()
 
     @property
-    def database(self) -> sqlite3.Connection:
+    def database(self) -> StateDatabase:
         """The file, for questions about several streams at once."""
         return self._database
 

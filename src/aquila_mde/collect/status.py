@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 
-from aquila_mde.collect.state import StateError
+from aquila_mde.collect.state_database import StateDatabase, is_there, open_database
 from aquila_mde.collect.state_place import open_view
 from aquila_mde.defender.times import Ticks, parse_ticks
 from aquila_mde.elastic.client import Engine
@@ -89,16 +88,13 @@ async def _read(settings: Settings) -> dict[str, _Row]:
             with closing(await open_view(settings, engine)) as view:
                 return _rows(view.database, settings)
     file = settings.state
-    if not file.exists():
+    if not is_there(file):
         return {}
-    try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return _rows(database, settings)
-    except sqlite3.Error as error:
-        raise StateError(file, str(error)) from None
+    with closing(open_database(file, read_only=True)) as database:
+        return _rows(database, settings)
 
 
-def _rows(database: sqlite3.Connection, settings: Settings) -> dict[str, _Row]:
+def _rows(database: StateDatabase, settings: Settings) -> dict[str, _Row]:
     # A file that no collector of this version has opened yet lacks it.
     (has_delta,) = database.execute(_HAS_DELTA).fetchone()
     query = _QUERY.format(full_export=_FULL_EXPORT if has_delta else "NULL")

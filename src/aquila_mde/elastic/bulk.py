@@ -42,7 +42,7 @@ RETRY = RetryPolicy(attempts=10, total_seconds=300.0, longest_wait=30.0)
 """How long a bulk request is tried."""
 _PARAMETERS = {"filter_path": FILTER_PATH}
 _SMALLEST_BODY = 64 << 10
-_FIRST_AT_ONCE, _MOST_AT_ONCE = 2, 8
+_FIRST_AT_ONCE, _MOST_AT_ONCE = 4, 8
 """Requests under way at the beginning, and later at most: the engine has connections for more."""
 
 
@@ -62,7 +62,7 @@ class _Part(msgspec.Struct):
 class BulkSink:
     """Sends documents; ``concurrency`` bounds the requests under way over all calls.
 
-    It begins with two of them; see :class:`~aquila_mde.elastic.concurrency.Concurrency`.
+    It begins with four of them; see :class:`~aquila_mde.elastic.concurrency.Concurrency`.
     """
 
     def __init__(

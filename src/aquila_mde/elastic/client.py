@@ -52,8 +52,8 @@ class EngineInfo:
 class Engine:
     """One engine. :meth:`connect` makes it; it is an async context manager.
 
-    ``client`` is elasticsearch-py, for whatever :meth:`request` is too small for;
-    ``compression`` is what the settings say of the bodies of bulk requests.
+    ``client`` is elasticsearch-py, for whatever :meth:`request` is too small for; ``retry`` is how
+    often a request is tried, ``compression`` what the settings say of the bodies of bulk requests.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Engine:
         self.client = client
         self.place = place
         self.info = EngineInfo("elasticsearch", "", "", frozenset())
-        self._retry = retry
+        self.retry = retry
         self._node = cast("PlainNode", client.transport.node_pool.get())
         self._bulk_headers = HttpHeaders({**login, **_NDJSON}).freeze()
         self._gzip_headers = HttpHeaders({**self._bulk_headers, **_PACKED}).freeze()
@@ -107,7 +107,7 @@ class Engine:
         the answer of the first time is lost. Other statuses than ``ok`` raise what
         :func:`~aquila_mde.elastic.errors.from_answer` makes of them.
         """
-        retry = self._retry if repeat else RetryPolicy(attempts=1)
+        retry = self.retry if repeat else RetryPolicy(attempts=1)
         async for attempt in retry.attempted():
             with attempt:
                 answer = await self._once(

@@ -13,6 +13,8 @@ from aquila_mde.elastic.errors import EngineUnavailableError
 
 _IDS_A_REQUEST = 5_000
 _VALUES_A_REQUEST = 1_000
+_NOT_STARTED = ("no_shard_available_action_exception", "illegal_index_shard_state_exception")
+"""How an engine says that a shard is about to start, as after a rollover."""
 
 
 class _Found(msgspec.Struct):
@@ -32,22 +34,37 @@ async def found_in(engine: Engine, backing: str, ids: Sequence[str]) -> set[str]
     """Those of ``ids`` that the backing index ``backing`` holds, searchable already or not."""
     found: set[str] = set()
     for start in range(0, len(ids), _IDS_A_REQUEST):
-        answer = await engine.request(
-            "POST",
-            f"{backing}/_mget",
-            {"ids": list(ids[start : start + _IDS_A_REQUEST])},
-            params={"_source": "false", "filter_path": "docs._id,docs.found,docs.error"},
-        )
-        for document in msgspec.convert(answer["docs"], list[_Found]):
+        part = list(ids[start : start + _IDS_A_REQUEST])
+        async for attempt in engine.retry.attempted():
+            with attempt:
+                documents = await _looked_up(engine, backing, part)
+                for document in documents:
+                    if document.error and document.error.type in _NOT_STARTED:
+                        raise _unreadable(engine, backing, document.error)
+        for document in documents:
             if document.found:
                 found.add(document.id)
             elif document.error and document.error.type != "index_not_found_exception":
-                raise EngineUnavailableError(
-                    f"{engine.place.host} cannot read {backing}: {document.error.text()}",
-                    hint="Open the index, or repair its shards; records that it holds would be "
-                    "written twice otherwise.",
-                )
+                raise _unreadable(engine, backing, document.error)
     return found
+
+
+async def _looked_up(engine: Engine, backing: str, ids: list[str]) -> list[_Found]:
+    answer = await engine.request(
+        "POST",
+        f"{backing}/_mget",
+        {"ids": ids},
+        params={"_source": "false", "filter_path": "docs._id,docs.found,docs.error"},
+    )
+    return msgspec.convert(answer["docs"], list[_Found])
+
+
+def _unreadable(engine: Engine, backing: str, cause: Cause) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"{engine.place.host} cannot read {backing}: {cause.text()}",
+        hint="Open the index, or repair its shards; records that it holds would be written twice "
+        "otherwise.",
+    )
 
 
 async def existing(engine: Engine, index: str, ids: Iterable[str]) -> set[str]:

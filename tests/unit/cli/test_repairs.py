@@ -14,7 +14,7 @@ from aquila_mde.collect import backfill as backfilling
 from aquila_mde.collect import reconcile as reconciling
 from aquila_mde.collect import replay as replaying
 from aquila_mde.collect.backfill import BackfillReport
-from aquila_mde.collect.reconcile import MissingRecord, Reconciliation, WindowReport
+from aquila_mde.collect.reconciliation import MissingRecord, Reconciliation, WindowReport
 from aquila_mde.collect.replay import Kept, ReplayReport
 from aquila_mde.collect.stream_pass import Counts
 from aquila_mde.collect.windows import moment

@@ -9,7 +9,8 @@ import pytest
 
 from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.join_store import JoinStore
-from aquila_mde.collect.state import Batch, ExportMark, State, StateError, StateInUseError
+from aquila_mde.collect.state import Batch, ExportMark, State
+from aquila_mde.collect.state_database import StateError, StateInUseError
 
 TENANT = "t1"
 
@@ -250,7 +251,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_failed_commit_changes_nothing(file: Path) -> None:
     state = State(file)
     store = state.stream(TENANT, "alert")
-    with pytest.raises(StateError, match="NOT NULL"):
+    with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
         store.commit(Batch(delivered=[("a", 1)], content=[("m", None, "")]))
     assert store.known(["a"]) == set()
     state.close()

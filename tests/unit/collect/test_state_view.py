@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from aquila_mde.collect.state import Batch, State, StateError
+from aquila_mde.collect.state import Batch, State
+from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_view import StateView
 
 
