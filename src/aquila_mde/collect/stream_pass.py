@@ -12,7 +12,7 @@ import msgspec
 from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter, escaped, original_of
+from aquila_mde.collect.document import DocumentWriter, original_of
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
 from aquila_mde.collect.joins import Join, Joined, Joins, Missing
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
@@ -25,8 +25,8 @@ _BATCH = 500
 """Records that are looked up, sent and written down together."""
 _LINES = 1_000
 """Lines of an export that are, at least."""
-_TOGETHER = 64
-"""Records that are written at once: what that needs stays in the processor's cache."""
+_TOGETHER = 16
+"""Records that become one piece of a body: one that has to be looked into is taken apart."""
 
 Progress = Callable[[str, int], None]
 
@@ -237,13 +237,12 @@ class StreamPass:
             told = b',"unexpanded":' + msgspec.json.encode(unexpanded)
             members = [*members, [told] * joined.count]
         ids = [version.document_id for version in versions]
-        own = [each.encode() for each in ids]
-        body = []
-        for start in range(0, len(ids), _TOGETHER):
+        body, starts = [], range(0, len(ids), _TOGETHER)
+        for start in starts:
             part = slice(start, start + _TOGETHER)
-            texts = escaped([read.records[place] for place in places[part]])
-            body.append(self.writer.lines(own[part], texts, [each[part] for each in members]))
-        fresh = _Fresh(Documents(ids, body), joined.missing, versions)
+            records = [read.records[place] for place in places[part]]
+            body.append(self.writer.records(ids[part], records, [each[part] for each in members]))
+        fresh = _Fresh(Documents(ids, body, starts), joined.missing, versions)
         await self._send(fresh, refused, batch)
 
     async def _send(self, fresh: _Fresh, refused: list[Refusal], batch: Batch) -> None:
