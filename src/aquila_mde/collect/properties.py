@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -50,15 +50,18 @@ class PropertyReader:
 
         Raises ``msgspec.DecodeError`` when one of them is no JSON object.
         """
-        found = list(map(list, zip(*map(astuple, map(self._decode, records)), strict=True)))
+        # No tuple for each record: it is the garbage collector that would look at them.
+        found = list(map(self._decode, records))
         columns = {}
         for name, places in zip(self._names, self._places, strict=True):
-            column = found[places[0]] if found else []
+            column = list(map(attrgetter(slot(places[0])), found))
             for other in places[1:]:
                 if None in column:
                     column = [
                         second if first is None else first
-                        for first, second in zip(column, found[other], strict=True)
+                        for first, second in zip(
+                            column, map(attrgetter(slot(other)), found), strict=True
+                        )
                     ]
             columns[name] = column
         return columns
