@@ -33,6 +33,7 @@ from pydantic_settings import (
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.streams.collect_spec import Duration
 from aquila_mde.streams.faults import FaultsFoundError
+from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
 
 CloudName = Literal["commercial", "gcc", "gcc_high", "dod"]
@@ -164,9 +165,23 @@ class KibanaSettings(_Part):
 class StreamSettings(_Part):
     """What a user may change about one stream."""
 
-    enabled: bool = True
+    enabled: bool | None = None
+    """None: as the stream itself says, which is on for all but hunting."""
     interval: Duration | None = None
     look_back: Duration | None = None
+
+
+class HuntingSettings(_Part):
+    """Which hunting queries are run, and where. The stream hunting turns them on."""
+
+    api: Literal["defender", "graph"] = "defender"
+    """Microsoft Graph has more tables (mail, identities) and needs another permission."""
+    queries: tuple[str, ...] | None = None
+    """The names of the queries that are run; none: all that the API has tables for."""
+    folder: Path | None = None
+    """A folder with queries of one's own, beside those of the package."""
+    row_limit: int | None = Field(default=None, ge=100, le=100_000)
+    """Rows after which the tenant cuts an answer, where that is not the documented number."""
 
 
 class _Layered(BaseSettings):
@@ -203,11 +218,18 @@ class Settings(_Layered):
     state: _State = Path("aquila-state.sqlite3")
     """What remembers what was delivered: a file, which moves with the collector, or the engine."""
     streams: dict[str, StreamSettings] = {}
+    hunting: HuntingSettings = HuntingSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def stream(self, name: str) -> StreamSettings:
         """The settings of the stream ``name``, with defaults where nothing was set."""
         return self.streams.get(name, StreamSettings())
+
+
+def is_enabled(stream: Stream, streams: Mapping[str, StreamSettings]) -> bool:
+    """Whether ``stream`` is collected: the settings have the say, then the stream itself."""
+    said = streams.get(stream.name, StreamSettings()).enabled
+    return stream.collect.enabled if said is None else said
 
 
 _Model = TypeVar("_Model", bound=_Layered)
@@ -228,6 +250,7 @@ class OnboardingSettings(_Layered):
 
     tenant: UnfinishedTenant = UnfinishedTenant()
     streams: dict[str, StreamSettings] = {}
+    hunting: HuntingSettings = HuntingSettings()
 
 
 class _MaybeEngine(_Layered):

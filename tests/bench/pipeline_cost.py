@@ -67,11 +67,17 @@ def measure(url: str, size: Size) -> dict[str, Any]:
 
 
 def all_pipelines() -> dict[str, dict[str, Any]]:
-    """The three pipelines of each stream, by their names."""
+    """The three pipelines of each stream whose properties are all placed by rows, by their names.
+
+    Where a rule reads the record itself, nothing can be placed field by field.
+    """
     mappings, library = load_mappings(TREE)
     exported = {one.name for one in load_streams(TREE) if one.collect.strategy == "export"}
     found = {}
     for mapping in mappings:
+        rules = [library.transforms.rules[one.rule] for one in mapping.spec.rules]
+        if any("record" in rule.needs for rule in rules):
+            continue
         built = mapping.folder / "elasticsearch" / "ingest_pipeline" / "default.yml"
         found[mapping.stream] = {
             "json": _JSON_ONLY,

@@ -57,6 +57,7 @@ def slow_line(engine_url: str, *, rate: float, delay: float = 0.0) -> Iterator[s
     line = _Line(parts.hostname or "", parts.port or 80, rate, delay)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     loop, ready = asyncio.new_event_loop(), threading.Event()
     stop = asyncio.Event()
 

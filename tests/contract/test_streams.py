@@ -1,6 +1,7 @@
 """What every stream has to keep, run for each folder of data_stream/ that is collected."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.system.conftest import Job, installed, job
@@ -14,9 +15,22 @@ MakeJob = Callable[..., Job]
 SIZES = {"machines": 25, "alerts": 40, "actions": 30, "vulnerabilities": 120}
 
 
-@pytest.fixture(params=load_streams(PackageTree.default()), ids=lambda stream: stream.name)
+ALL = load_streams(PackageTree.default())
+
+
+@pytest.fixture(params=[one for one in ALL if one.collect.enabled], ids=lambda one: one.name)
 def stream(request: pytest.FixtureRequest) -> Stream:
     return request.param
+
+
+@pytest.fixture(params=ALL, ids=lambda one: one.name)
+def any_stream(request: pytest.FixtureRequest) -> Stream:
+    """Also one that the settings have to turn on, whose versions the tenant does not count."""
+    return request.param
+
+
+def turned_on(work: Job, stream: Stream) -> Job:
+    return replace(work, more={"streams": {stream.name: {"enabled": True}}})
 
 
 async def test_the_index_holds_what_the_tenant_holds(job: MakeJob, stream: Stream) -> None:
@@ -47,33 +61,33 @@ async def test_a_poll_with_nothing_new_costs_one_request(job: MakeJob, stream: S
     assert (report.created, report.requests) == (0, 1)
 
 
-async def test_an_empty_tenant_is_no_fault(job: MakeJob, stream: Stream) -> None:
-    work = job(machines=0)
-    report = (await work.collect(stream.name))[stream.name]
+async def test_an_empty_tenant_is_no_fault(job: MakeJob, any_stream: Stream) -> None:
+    work = turned_on(job(machines=0), any_stream)
+    report = (await work.collect(any_stream.name))[any_stream.name]
     assert report.complete
     assert (report.records, report.created, report.dead) == (0, 0, 0)
 
 
-async def test_a_missing_permission_is_named(job: MakeJob, stream: Stream) -> None:
-    work = job(**SIZES)
-    permission = stream.collect.endpoint.permission
+async def test_a_missing_permission_is_named(job: MakeJob, any_stream: Stream) -> None:
+    work = turned_on(job(**SIZES), any_stream)
+    permission = any_stream.collect.endpoint.permission
     work.simulator.control.remove_role(permission)
     with pytest.raises(PermissionDeniedError) as caught:
-        await work.collect(stream.name)
+        await work.collect(any_stream.name)
     assert permission in caught.value.hint
-    assert caught.value.stream == stream.name
+    assert caught.value.stream == any_stream.name
 
 
-async def test_every_document_says_what_it_is(job: MakeJob, stream: Stream) -> None:
-    work = job(**SIZES)
-    await work.collect(stream.name)
+async def test_every_document_says_what_it_is(job: MakeJob, any_stream: Stream) -> None:
+    work = turned_on(job(**SIZES), any_stream)
+    await work.collect(any_stream.name)
     tenant = work.simulator.tenant_id
-    for document in work.documents(stream.name):
+    for document in work.documents(any_stream.name):
         assert document["event"]["module"] == "aquila_mde"
-        assert document["event"]["dataset"] == stream.dataset
+        assert document["event"]["dataset"] == any_stream.dataset
         assert document["event"]["kind"] in {"alert", "asset", "event", "state"}
-        assert document["data_stream"]["dataset"] == stream.dataset
+        assert document["data_stream"]["dataset"] == any_stream.dataset
         assert document["organization"] == {"id": tenant, "name": "simulated"}
         assert document["ecs"]["version"] == "9.4.0"
-        assert "error" not in document or stream.name == "machine_action"
+        assert "error" not in document or any_stream.name == "machine_action"
         assert "join" not in document["mde"]

@@ -181,6 +181,7 @@ class EngineProxy:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await runner.setup()
         listening = socket.create_server((_ADDRESS, 0))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{_ADDRESS}:{listening.getsockname()[1]}"
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(120)) as self._session:
             await web.SockSite(runner, listening).start()

@@ -22,6 +22,7 @@ import structlog.testing
 from tests.faults.engine_proxy import EngineProxy
 from tests.faults.schedules import SIZES, Schedule, generate, play
 from tests.faults.world import World
+from tests.plugins.memory import memory_folder
 from tests.plugins.tally import Tally
 from tests.system.conftest import Job
 
@@ -41,7 +42,7 @@ async def fresh_world(engine_url: str, quirks: dict[str, object]) -> AsyncIterat
     """A world that nobody else uses, as long as the context lasts."""
     namespace = f"s{uuid.uuid4().hex[:12]}"
     with (
-        tempfile.TemporaryDirectory(prefix="aquila-schedule-") as folder,
+        tempfile.TemporaryDirectory(prefix="aquila-schedule-", dir=memory_folder()) as folder,
         SimulatorServer(**SIZES, activity=0, quirks=Quirks(**quirks)) as server,
         EngineProxy(engine_url, keep_original=True) as proxy,
     ):

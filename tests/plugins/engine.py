@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from aquila_mde.engine import EmbeddedEngine
+from tests.plugins.memory import memory_folder
 
 
 def _wants_container() -> bool:
@@ -62,7 +63,8 @@ def engine_url() -> Iterator[str]:
                 pytest.fail(refusal, pytrace=False)
             yield url
     else:
-        with EmbeddedEngine(heap=os.environ.get("AQUILA_TEST_HEAP", "1g")) as engine:
+        heap = os.environ.get("AQUILA_TEST_HEAP", "1g")
+        with EmbeddedEngine(heap=heap, parent=memory_folder()) as engine:
             yield engine.url
 
 

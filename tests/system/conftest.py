@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Job:
     tree: PackageTree
     stateless: bool = False
     """Whether the state is kept in the engine."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further settings."""
 
     @property
     def state(self) -> Path:
@@ -57,7 +59,7 @@ class Job:
         values["tenant"]["namespace"] = self.namespace
         values["elasticsearch"] = {"url": self.engine_url}
         values["state"] = "elasticsearch" if self.stateless else str(self.state)
-        return values
+        return values | self.more
 
     def config(self, **changes: Any) -> Path:
         """A settings file; ``changes`` replace whole sections or keys of the tenant."""

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from aquila_mde.errors import ConfigurationError, ExitCode
-from aquila_mde.settings import Settings, load_engine_settings, load_settings
+from aquila_mde.settings import (
+    Settings,
+    StreamSettings,
+    load_engine_settings,
+    load_settings,
+)
 
 TENANT = "12345678-1234-1234-1234-123456789012"
 ENOUGH = {
@@ -46,7 +51,7 @@ def test_the_environment_alone_is_enough() -> None:
     assert settings.tenant.namespace == "default"
     assert settings.elasticsearch.url == "https://engine.example:9200"
     assert settings.log_level == "info"
-    assert settings.stream("alert").enabled
+    assert settings.stream("alert") == StreamSettings()
     assert "geheim" not in repr(settings)
 
 

@@ -107,7 +107,7 @@ def test_standard_input_is_read_and_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_stream_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no stream alerts") as found:
         Trial(TREE, "alerts", written(tmp_path, "{}"))
-    assert found.value.hint == "Use one of alert, machine, machine_action, vulnerability."
+    assert found.value.hint == "Use one of alert, hunting, machine, machine_action, vulnerability."
 
 
 async def run(trial: Trial, url: str) -> tuple[list[dict[str, Any]], AquilaError | None]:

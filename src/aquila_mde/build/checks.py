@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aquila_mde.build import ecs
-from aquila_mde.build.library import FunctionKind, Library
+from aquila_mde.build.library import FunctionKind, Library, Need
 from aquila_mde.build.plan import conversion_of
 from aquila_mde.streams.faults import Fault
 from aquila_mde.streams.mapping_spec import MappingSpec, Row, Step, snake_case
@@ -99,10 +99,8 @@ class _Checker:
             self.fault((*place, key), _unknown(name, what))
         if in_list and (row.to or row.block or row.table or row.list):
             self.fault(place, "inside a list there is only as, or, keep, name, related and object")
-        if row.rule is not None and (
-            place[0] != "joins" or row.rule not in {one.rule for one in self.spec.rules}
-        ):
-            self.fault((*place, "rule"), "must be one of the rules, and the row part of a join")
+        if row.rule is not None:
+            self._read_by_rule(place, row, row.rule)
         if unknown or row.object is not None:
             return
         if row.list is None:
@@ -116,6 +114,17 @@ class _Checker:
                 self._fill((*place, "table"), column, None, later=False)
             if not columns:
                 self.fault((*place, "table"), f"table {row.table} names no columns to fill")
+
+    def _read_by_rule(self, place: Location, row: Row, name: str) -> None:
+        if name not in {one.rule for one in self.spec.rules}:
+            self.fault((*place, "rule"), "must be one of the rules")
+            return
+        known = self.library.transforms.rules.get(name)
+        needed: Need = "join" if place[0] == "joins" else "record"
+        if known is not None and needed not in known.needs:
+            self.fault((*place, "rule"), f"{name} does not read the {needed}")
+        for target in set(row.fills) - set(known.writes if known is not None else ()):
+            self.fault((*place, "fills"), f"{name} does not fill {target}")
 
     def _block(self, place: Location, row: Row, block: FunctionKind) -> None:
         if "table" in block.needs and row.table is None:
@@ -238,6 +247,9 @@ class _Checker:
                 self._exists(("geo", number, "to"), f"{geo.to}.{name}")
         if self.spec.portal is not None:
             self._exists(("portal", "id"), self.spec.portal.id)
+        for number, name in enumerate(self.spec.unpack):
+            if name not in self.spec.properties:
+                self.fault(("unpack", number), f"{name} is none of the properties")
         for number, name in enumerate(self.spec.timestamp):
             if not name.startswith("join.") and name not in self.spec.properties:
                 self.fault(("timestamp", number), f"{name} is none of the properties")

@@ -19,7 +19,7 @@ _SIGNATURE = re.compile(r"^(?:void|def|[A-Za-z.]+) (\w+)\(([^)]*)\) \{$", re.MUL
 _WORD = re.compile(r"\b(\w+)\(")
 _NOT_CODE = re.compile(r"//[^\n]*|'(?:\\.|[^'\\])*'")
 
-Need = Literal["rel", "table", "own", "params", "join"]
+Need = Literal["record", "rel", "table", "own", "params", "join"]
 Cell = str | int | bool | float | list[str] | None
 
 

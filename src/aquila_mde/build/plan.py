@@ -248,7 +248,10 @@ class _Planner:
         if value != "n":
             arguments.append("ctx")
         for need in kind.needs:
-            arguments.append(self.table(table or "") if need == "table" else need)
+            if need == "table":
+                arguments.append(self.table(table or ""))
+            else:
+                arguments.append("r" if need == "record" else need)
             if need == "params":
                 self.tables |= {
                     name

@@ -15,6 +15,7 @@ from aquila_mde.cli import (
     collect,
     demo,
     engine,
+    hunt,
     install,
     onboard,
     package,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 for _command in (
     *(demo, onboard, install, collect, run, status, reconcile, replay, backfill, uninstall),
-    *(preview, simulate, engine, build),
+    *(hunt, preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")

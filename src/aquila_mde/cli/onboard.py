@@ -91,7 +91,7 @@ def onboard(
 
     Running it again changes nothing; a run that was stopped goes on where it was.
     """
-    from aquila_mde.onboard.run import Wish, needed_permissions
+    from aquila_mde.onboard.run import Wish, graph_permissions, needed_permissions
     from aquila_mde.onboard.run import onboard as act
 
     start_logging(log_level, LogLevel.WARNING)
@@ -100,6 +100,7 @@ def onboard(
         settings=settings,
         file=config,
         permissions=needed_permissions(settings, PackageTree.default()),
+        by_hand=graph_permissions(settings, PackageTree.default()),
         tenant=tenant,
         client_id=client_id,
         name=name,

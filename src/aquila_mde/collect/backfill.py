@@ -118,6 +118,12 @@ def _wanted(streams: Sequence[Stream], names: Sequence[str] | None) -> list[Stre
         return [stream for stream in streams if _has_past(stream)]
     wanted = [named(streams, name) for name in names]
     for stream in wanted:
+        if stream.collect.strategy == "hunting":
+            raise ConfigurationError(
+                "Hunting queries are not backfilled.",
+                hint="aquila-mde reconcile --stream hunting --from TIME --repair runs them for an "
+                "older time and delivers the rows that are missing.",
+            )
         if not _has_past(stream):
             raise ConfigurationError(
                 f"The stream {stream.name} cannot be backfilled: the service tells only how "

@@ -41,9 +41,13 @@ _log = structlog.get_logger(__name__)
 class Checkpoints:
     """The checkpoints of one stream of one tenant, and the ``store`` that they stand in for."""
 
-    def __init__(self, sides: Sides, stream: Stream, store: StreamStore) -> None:
+    def __init__(
+        self, sides: Sides, stream: Stream, store: StreamStore, *, name: str | None = None
+    ) -> None:
         self._sides = sides
         self._stream = stream
+        self._name = name or stream.name
+        """What the checkpoints are those of: a part of the stream may have its own."""
         self._store = store
         self._index = f"logs-{DATASET}-{sides.namespace}"
 
@@ -120,7 +124,7 @@ class Checkpoints:
         self._tell(since)
 
     async def _write(self, field: str, cursor: Ticks, **more: str) -> None:
-        sides, name = self._sides, self._stream.name
+        sides, name = self._sides, self._name
         place = f"{sides.tenant_id}\0{name}\0{field}\0{cursor}"
         document = {
             "@timestamp": iso_milliseconds(datetime.now(UTC)),
@@ -156,7 +160,7 @@ class Checkpoints:
         """The newest cursor that follows ``field``, and when its reading began."""
         place = "mde.checkpoint"
         wanted = {
-            "stream": self._stream.name,
+            "stream": self._name,
             "tenant_id": self._sides.tenant_id,
             "field": field,
         }
@@ -206,7 +210,7 @@ class Checkpoints:
     def _tell(self, cursor: Ticks, **more: int) -> None:
         _log.info(
             "The state is new, but this tenant was collected before: going on from there",
-            stream=self._stream.name,
+            stream=self._name,
             cursor=format_ticks(cursor),
             **more,
         )

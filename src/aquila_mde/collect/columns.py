@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import partial
-from operator import itemgetter, methodcaller
+from operator import methodcaller
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from aquila_mde.collect.identity import (
     part_reader,
     written_ids,
 )
-from aquila_mde.collect.properties import REFUSED, decoder
+from aquila_mde.collect.properties import NO_TEXT, decoder
 from aquila_mde.streams.casing import spellings
 from aquila_mde.streams.collect_spec import CollectSpec
 
@@ -34,7 +34,6 @@ _REMEMBERED = 16_384
 """Ends of ids that are held: about 400 bytes each."""
 _APART = "\n"
 """Put between what is worked on as one text."""
-_FIRST_BYTES = set(b"{")
 
 
 class Columns(msgspec.Struct, gc=False):
@@ -45,8 +44,10 @@ class Columns(msgspec.Struct, gc=False):
     entities: list[str]
     keys: dict[str, list[Any]]
     """The properties that rows are joined by."""
-    texts: list[bytes]
-    """The JSON texts of what else goes into an id."""
+    texts: list[tuple[msgspec.Raw, ...]]
+    """The JSON texts of what else goes into an id, a list for each property."""
+    others: list[list[bytes]]
+    """The other spellings of each of these, as ``records`` would have them."""
 
 
 class ColumnReader:
@@ -57,15 +58,13 @@ class ColumnReader:
         self._entity = spec.identity.entity
         self._prefix = _APART + id_prefix(tenant_id) + "\0"
         self._parts = [part_reader(part, joins) for part in parts[1:]]
-        self._told_by = [
-            joins.index(part.digest_of_join) for part in parts if part.digest_of_join is not None
-        ]
+        self._told_by = _told_by(spec)
         self._names = list(
             dict.fromkeys((self._entity, *(join.key for join in spec.joins.values())))
         )
         self._texts = list(dict.fromkeys(part_properties(parts[1:])))
         self._casings = [_Casing(self._names, self._texts, choice) for choice in (1, 0)]
-        self._ends: dict[tuple[bytes, ...], str] = {}
+        self._ends: dict[bytes, str] = {}
         self._ends_of: PassContext | None = None
 
     @classmethod
@@ -79,6 +78,7 @@ class ColumnReader:
             and any(part.digest_of for part in others)
             and not any(part.content_except or part.otherwise for part in others)
             and keys.isdisjoint(part_properties(others))
+            and len(_told_by(spec)) <= 1
         )
         return cls(spec, tenant_id) if fits else None
 
@@ -89,21 +89,21 @@ class ColumnReader:
         ways.
         """
         records = None if b"\r" in text else escaped_lines(text)
-        # A record across several lines, or several on one line, would be told apart wrongly.
-        if not records or not all(records) or set(map(_first_byte, records)) != _FIRST_BYTES:
+        if records is None:
             return None
-        for casing in self._casings:
-            found = casing.read(text)
-            if found is not None and len(found.entities) == len(records):
-                found.records = records
-                return found
-        return None
+        readings = (casing.read(text, records) for casing in self._casings)
+        return next((found for found in readings if found is not None), None)
 
     def ids(
         self, columns: Columns, context: PassContext, joined: Sequence[Sequence[bytes]]
-    ) -> list[bytes]:
-        """The ids of the rows; ``joined`` are the digests of what each join found."""
+    ) -> list[bytes] | None:
+        """The ids of the rows; ``joined`` are the digests of what each join found.
+
+        ``None`` where the rows have to be read one by one after all.
+        """
         ends = self._ends_for(columns, context, [joined[place] for place in self._told_by])
+        if ends is None:
+            return None
         return written_ids(map(_digest, map(_hash, self._told(columns.entities, ends))))
 
     def _told(self, entities: list[str], ends: list[str]) -> list[bytes]:
@@ -123,25 +123,35 @@ class ColumnReader:
 
     def _ends_for(
         self, columns: Columns, context: PassContext, joined: Sequence[Sequence[bytes]]
-    ) -> list[str]:
+    ) -> list[str] | None:
         """What is told of each row behind its name; few rows are the only ones with theirs."""
         if context is not self._ends_of or len(self._ends) > _REMEMBERED:
             self._ends.clear()
             self._ends_of = context
-        keys = list(zip(columns.texts, *joined, strict=True))
+        # The digest comes last: it is the only one that may have such a byte in it.
+        keys = list(map(b"\0".join, zip(*columns.texts, *joined, strict=True)))
         try:
             return list(map(self._ends.__getitem__, keys))
         except KeyError:
-            for key in set(keys).difference(self._ends):
-                self._ends[key] = self._end(key, context)
+            for place, key in enumerate(keys):
+                if key not in self._ends:
+                    texts = [column[place] for column in columns.texts]
+                    if _spelled_otherwise(texts, columns.others, columns.records[place]):
+                        return None
+                    self._ends[key] = self._end(texts, [each[place] for each in joined], context)
             return list(map(self._ends.__getitem__, keys))
 
-    def _end(self, key: tuple[bytes, ...], context: PassContext) -> str:
-        texts = zip(self._texts, key[0].split(b"\0"), strict=True)
-        values = {name: msgspec.json.decode(text) for name, text in texts if text}
-        joined = dict(zip(self._told_by, key[1:], strict=True))
-        digests = [joined.get(place, b"") for place in range(max(joined, default=-1) + 1)]
-        return "".join("\0" + part(values, None, context, digests) for part in self._parts)
+    def _end(
+        self, texts: Sequence[msgspec.Raw], digests: Sequence[bytes], context: PassContext
+    ) -> str:
+        values = {
+            name: msgspec.json.decode(text)
+            for name, text in zip(self._texts, texts, strict=True)
+            if text is not NO_TEXT
+        }
+        found = dict(zip(self._told_by, digests, strict=True))
+        joined = [found.get(place, b"") for place in range(max(found, default=-1) + 1)]
+        return "".join("\0" + part(values, None, context, joined) for part in self._parts)
 
 
 class _Casing:
@@ -151,33 +161,53 @@ class _Casing:
         spelled = {name: spellings(name)[: choice + 1][-1] for name in (*names, *texts)}
         kinds: dict[str, Any] = {spelled[name]: Any for name in names}
         kinds |= {spelled[name]: msgspec.Raw for name in texts}
-        # The others come last, so that what is looked for is found first.
-        refused: dict[str, Any] = {
-            spelling: REFUSED
-            for name in spelled
-            for spelling in spellings(name)
-            if spelling not in kinds
-        }
-        self._decode = decoder(kinds | refused).decode_lines
+        self._decode = decoder(kinds, absent=msgspec.UNSET).decode_lines
         self._names = names
-        self._of_names = itemgetter(slice(0, len(names)))
-        self._of_texts = itemgetter(slice(len(names), len(kinds)))
+        self._others = {name: _others(name, spelled[name]) for name in spelled}
+        self._others_of_texts = [self._others[name] for name in texts]
 
-    def read(self, text: bytes) -> Columns | None:
-        """The columns of ``text`` without its records; ``None`` if it is spelled otherwise."""
+    def read(self, text: bytes, records: list[bytes]) -> Columns | None:
+        """The columns of ``text`` with the lines ``records``; ``None`` if spelled otherwise."""
         try:
-            rows = list(map(astuple, self._decode(text)))
+            columns = list(zip(*map(astuple, self._decode(text)), strict=True))
         except msgspec.DecodeError:
             return None
-        columns = map(list, zip(*map(self._of_names, rows), strict=True))
-        keys = dict(zip(self._names, columns, strict=True))
-        entities = next(iter(keys.values()))
-        if not all(entities) or set(map(type, entities)) != {str}:
+        entities, count = columns[0], len(self._names)
+        if len(entities) != len(records) or set(map(type, entities)) != {str} or "" in entities:
             return None
-        texts = list(map(b"\0".join, map(self._of_texts, rows)))
-        return Columns([], entities, keys, texts)
+        keys = dict(zip(self._names, map(list, columns[:count]), strict=True))
+        for name, column in keys.items():
+            if msgspec.UNSET in column:
+                lacking = [at for at, value in enumerate(column) if value is msgspec.UNSET]
+                if any(other in records[at] for other in self._others[name] for at in lacking):
+                    return None
+                for at in lacking:
+                    column[at] = None
+        texts = columns[count:]
+        return Columns(records, keys[self._names[0]], keys, texts, self._others_of_texts)
+
+
+def _told_by(spec: CollectSpec) -> list[int]:
+    """The places of the joins whose digests go into an id."""
+    names = [part.digest_of_join for part in spec.identity.parts]
+    return [list(spec.joins).index(name) for name in names if name is not None]
+
+
+def _others(name: str, spelling: str) -> list[bytes]:
+    """The other spellings of ``name`` as an escaped record would have them."""
+    return [b'\\"%b\\"' % each.encode() for each in spellings(name) if each != spelling]
+
+
+def _spelled_otherwise(
+    texts: Sequence[msgspec.Raw], others: Sequence[list[bytes]], record: bytes
+) -> bool:
+    """Whether what ``record`` lacks is there under another name.
+
+    Looked at once for all rows that are alike in what goes into an id.
+    """
+    pairs = zip(texts, others, strict=True)
+    return any(each in record for text, names in pairs if text is NO_TEXT for each in names)
 
 
 _hash = partial(hashlib.blake2b, digest_size=ID_BYTES)
 _digest = methodcaller("digest")
-_first_byte = itemgetter(0)

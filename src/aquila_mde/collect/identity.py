@@ -92,7 +92,10 @@ class IdentityReader:
             *(join.key for join in spec.joins.values()),
             *(name for name in (self._time_field, self._status_field) if name),
         )
-        self._properties = None if identity.by_content else PropertyReader(dict.fromkeys(names))
+        all_of_it = identity.by_content or any(
+            part.columns_or_all is not None for part in identity.parts
+        )
+        self._properties = None if all_of_it else PropertyReader(dict.fromkeys(names))
 
     def read(self, record: msgspec.Raw | bytes, context: PassContext) -> Version:
         """The version of ``record``, joined with nothing: :meth:`values` and :meth:`version`."""
@@ -221,7 +224,7 @@ def part_properties(parts: Iterable[Part]) -> Iterator[str]:
         yield from map(top_of, part.digest_of or ())
 
 
-def part_reader(part: Part, joins: list[str]) -> PartReader:
+def part_reader(part: Part, joins: list[str]) -> PartReader:  # noqa: PLR0911 - one a kind
     """What reads ``part`` of a record; ``joins`` are the names of the joins, in order."""
     if part.digest_of is not None:
         paths = part.digest_of
@@ -236,8 +239,16 @@ def part_reader(part: Part, joins: list[str]) -> PartReader:
     if part.digest_of_join is not None:
         place = joins.index(part.digest_of_join)
         return lambda _values, _content, _context, joined: joined[place].hex()
-    names, otherwise = part.candidates, part.otherwise
+    if part.text is not None:
+        text = part.text
+        return lambda _values, _content, _context, _joined: text
+    if part.columns_or_all is not None:
+        columns = part.columns_or_all
+        return lambda values, _content, _context, _joined: _columns_or_all(values, columns)
+    return _named(part.candidates, part.otherwise)
 
+
+def _named(names: tuple[str, ...], otherwise: tuple[str, ...]) -> PartReader:
     def named(
         values: dict[str, Any], _content: Any, _context: PassContext, _joined: Sequence[bytes]
     ) -> str:
@@ -248,6 +259,14 @@ def part_reader(part: Part, joins: list[str]) -> PartReader:
         return "\x01".join([_text(values.get(name)) for name in otherwise])
 
     return named
+
+
+def _columns_or_all(values: dict[str, Any], columns: tuple[str, ...]) -> str:
+    """What ``columns`` say or, where one of them says nothing, a digest of all ``values``."""
+    found = [_text(values.get(name)) for name in columns]
+    if found and all(found):
+        return "\x01".join(found)
+    return content_digest(values, ()).hex()
 
 
 def _without(value: Any, path: list[str]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, itemgetter
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -71,17 +71,17 @@ class PropertyReader:
         return picker([places[: choice + 1][-1] for places in self._places])
 
 
-def decoder(kinds: dict[str, Any]) -> msgspec.json.Decoder[Any]:
+def decoder(kinds: dict[str, Any], *, absent: Any = None) -> msgspec.json.Decoder[Any]:
     """Decodes the properties of these spellings, as ``Any``, or as ``Raw`` for its text.
 
     Each is an attribute of what is decoded, called by its :func:`slot`. What is missing is
-    ``None``, or :data:`NO_TEXT`. Records with a property that is :data:`REFUSED` are an error.
+    ``absent``, or :data:`NO_TEXT`.
     """
     fields = [
         (
             slot(place),
             kind,
-            msgspec.field(name=spelling, default=NO_TEXT if kind is msgspec.Raw else None),
+            msgspec.field(name=spelling, default=NO_TEXT if kind is msgspec.Raw else absent),
         )
         for place, (spelling, kind) in enumerate(kinds.items())
     ]
@@ -93,8 +93,6 @@ def slot(place: int) -> str:
     return f"slot{place}"
 
 
-REFUSED = Annotated[int, msgspec.Meta(gt=1, lt=0)]
-"""What no value is."""
 NO_TEXT = msgspec.Raw()
 
 

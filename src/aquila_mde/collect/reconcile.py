@@ -15,6 +15,8 @@ import structlog
 
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.delta_store import DeltaStore
+from aquila_mde.collect.hunting import HuntPage, HuntReader
+from aquila_mde.collect.hunts import hunt_stream
 from aquila_mde.collect.identity import PassContext, Version
 from aquila_mde.collect.incremental import collection_of, refused_field, time_field
 from aquila_mde.collect.joins import Joins
@@ -36,6 +38,7 @@ from aquila_mde.collect.windows import Window, windows
 from aquila_mde.defender.errors import BadRequestError, SnapshotReplacedError
 from aquila_mde.defender.export import ExportPosition, read_export
 from aquila_mde.defender.export_lines import split_lines
+from aquila_mde.defender.page_reader import Page
 from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.elastic.client import Engine
@@ -87,18 +90,28 @@ async def reconcile(
             own = await opened.enter_async_context(repair_state(settings, sides.engine, reports))
         wanted = [sides.named(name) for name in names] if names else sides.streams
         for stream in wanted:
-            store = state.stream(sides.tenant_id, stream.name)
-            notes = None
-            if own is not None:
-                noted = own.stream(sides.tenant_id, stream.name)
-                notes = RepairNotes(noted, (since, until), now=now_ticks())
-            work = _Comparison(sides, stream, store, notes=notes, progress=progress)
-            try:
-                await work.run(since, until)
-            except AquilaError as error:
-                work.report.error = for_stream(error, stream)
-            reports.append(work.report)
+            for name, part, hunt in _parts(sides, stream):
+                store = state.stream(sides.tenant_id, name)
+                notes = None
+                if own is not None:
+                    noted = own.stream(sides.tenant_id, name)
+                    notes = RepairNotes(noted, (since, until), now=now_ticks())
+                work = _Comparison(sides, part, store, notes=notes, progress=progress, hunt=hunt)
+                work.report.stream = name
+                try:
+                    await work.run(since, until)
+                except AquilaError as error:
+                    work.report.error = for_stream(error, stream)
+                reports.append(work.report)
         return reports
+
+
+def _parts(sides: Sides, stream: Stream) -> list[tuple[str, Stream, HuntReader | None]]:
+    """What has a state of its own: the stream, or each query of one that hunts."""
+    if stream.collect.strategy != "hunting":
+        return [(stream.name, stream, None)]
+    hunts = [hunt_stream(stream, each, None) for each in sides.hunts]
+    return [(one.scope, one.stream, HuntReader(one, sides.hunting(stream))) for one in hunts]
 
 
 async def _state(settings: Settings, engine: Engine, *, repair: bool) -> State:
@@ -125,7 +138,9 @@ class _Comparison:
         *,
         notes: RepairNotes | None,
         progress: Progress | None,
+        hunt: HuntReader | None = None,
     ) -> None:
+        self._hunt = hunt
         self.report = Reconciliation(stream.name, sides.index(stream))
         self._sides = sides
         self._stream = stream
@@ -170,6 +185,11 @@ class _Comparison:
         if cursor is None or self._field is None:
             await self._window(Window(0, None))
             return
+        if self._hunt is not None:
+            back = self._sides.settings.stream(self._stream.name).look_back or cursor.look_back
+            end = until or self._state.cursor or now_ticks()
+            await self._window(self._hunt.window(since, end, back))
+            return
         end = until if until is not None else (self._state.cursor or await self._service_time())
         if since is None:
             look_back = self._sides.settings.stream(self._stream.name).look_back
@@ -196,14 +216,18 @@ class _Comparison:
         shown = len(self.report.records)
         collection = collection_of(self._stream, self._field, expand=self._notes is not None)
         client, name = self._sides.client, self._stream.name
-        pages = (
-            read_since(client, collection, window.start, window.end, stream=name)
-            if timed
-            else read_all(client, collection, stream=name)
-        )
+        pages: AsyncIterator[Page]
+        if self._hunt is not None:
+            pages = self._hunt.pages(window, stream=name)
+        elif timed:
+            pages = read_since(client, collection, window.start, window.end, stream=name)
+        else:
+            pages = read_all(client, collection, stream=name)
         context = PassContext(now_ticks())
         async with self._mending(context, found) as mending:
             async for page in pages:
+                if mending is not None and isinstance(page, HuntPage):
+                    mending.work.writer.join("hunt", page.told)
                 read = self._versions(page.records, context)
                 due = [self._due(version) for _, version in read]
                 await self._compare(read, due, found, mending, page.unexpanded)

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import structlog
 
 from aquila_mde.collect.engine_lease import StateTakenError
+from aquila_mde.collect.hunting import Hunting
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.sides import Sides, for_stream
-from aquila_mde.collect.state import State, StreamStore
+from aquila_mde.collect.state import Pass, State, StreamStore
 from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_place import open_state
 from aquila_mde.collect.stream_pass import Counts, Progress
@@ -173,25 +174,38 @@ class Collector:
 
     async def _pass(self, stream: Stream, stop: asyncio.Event) -> StreamReport:
         began = time.monotonic()
-        counts, calls = Counts(), self._sides.client.calls(stream.name)
+        counts, calls = Counts(), self._sides.calls(stream.name)
         complete, error = False, None
         store = self._store(stream)
         try:
             joins = Joins(stream, store, enabled=(each.name for each in self.streams))
             for join in joins.each:
                 await self._refresh(join)
-            reading = Reading(
-                stream,
-                store,
-                self._sides,
-                counts=counts,
-                joins=joins,
-                feeds=self._feeds(stream),
-                now=self._now,
-                stop=stop,
-                progress=self._progress,
-            )
-            complete = await reading.run()
+            if stream.collect.strategy == "hunting":
+                hunting = Hunting(
+                    stream,
+                    self._sides,
+                    self._state,
+                    counts=counts,
+                    now=self._now,
+                    stop=stop,
+                    progress=self._progress,
+                )
+                complete = await hunting.run()
+                store.finish(Pass(self._now(), None, None, False), now=self._now(), keep_since=None)
+            else:
+                reading = Reading(
+                    stream,
+                    store,
+                    self._sides,
+                    counts=counts,
+                    joins=joins,
+                    feeds=self._feeds(stream),
+                    now=self._now,
+                    stop=stop,
+                    progress=self._progress,
+                )
+                complete = await reading.run()
             await self._fill_in(stream, joins)
         except StateTakenError:
             # Not of one stream: nothing may be sent any more.
@@ -207,7 +221,7 @@ class Collector:
             created=counts.created,
             existing=counts.existing,
             dead=counts.dead,
-            requests=self._sides.client.calls(stream.name) - calls,
+            requests=self._sides.calls(stream.name) - calls,
             seconds=time.monotonic() - began,
             complete=complete,
             error=error,

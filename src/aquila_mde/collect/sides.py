@@ -13,6 +13,7 @@ from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
 from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.document import DocumentWriter
+from aquila_mde.collect.hunts import hunts_of
 from aquila_mde.collect.identity import IdentityReader, PassContext
 from aquila_mde.collect.joins import Join, Joins
 from aquila_mde.collect.state import StreamStore
@@ -20,14 +21,16 @@ from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
-from aquila_mde.defender.clouds import resolve_cloud
+from aquila_mde.defender.clouds import Cloud, resolve_cloud
 from aquila_mde.defender.errors import PermissionDeniedError
+from aquila_mde.defender.hunting import HuntingApi
 from aquila_mde.elastic.bulk import RETRY as BULK_RETRY
 from aquila_mde.elastic.bulk import BulkSink
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.retry import RetryPolicy as EngineRetry
 from aquila_mde.errors import AquilaError, ConfigurationError
 from aquila_mde.settings import Settings
+from aquila_mde.streams.hunts import NamedHunt
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
 
@@ -41,6 +44,8 @@ class Sides:
         streams: list[Stream],
         *,
         client: DefenderClient,
+        graph: DefenderClient | None,
+        hunts: list[NamedHunt],
         engine: Engine,
         portal: str,
         retry_wait: bool,
@@ -48,6 +53,9 @@ class Sides:
         self.settings = settings
         self.streams = streams
         self.client = client
+        self.hunts = hunts
+        """The hunting queries that are run."""
+        self._graph = graph
         self.engine = engine
         self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
@@ -71,39 +79,36 @@ class Sides:
         :class:`AquilaError` of the part that is not ready.
         """
         streams = enabled_streams(settings, tree)
-        tenant = settings.tenant
-        cloud = resolve_cloud(
-            tenant.cloud,
-            sign_in=tenant.sign_in_url,
-            api=tenant.api_url,
-            resource=tenant.resource,
-            portal=tenant.portal_url,
-        )
-        credential = Credential.from_settings(tenant)
+        hunting = next((each for each in streams if each.collect.strategy == "hunting"), None)
+        hunts = hunts_of(hunting, settings) if hunting else []
+        cloud = _cloud(settings)
+        clients: list[DefenderClient] = []
         engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
         try:
-            client = DefenderClient(
-                TokenSource(credential, cloud, ca_file=tenant.ca_file),
-                cloud,
-                tenant_label=tenant.name or tenant.id,
-                ca_file=tenant.ca_file,
-                retry=RetryPolicy(wait=retry_wait),
-            )
+            clients.append(defender_client(settings, retry_wait=retry_wait))
+            if hunting is not None and settings.hunting.api == "graph":
+                clients.append(defender_client(settings, retry_wait=retry_wait, graph=True))
         except BaseException:
+            for client in clients:
+                await client.aclose()
             await engine.aclose()
             raise
         for stream in streams:
-            for endpoint in stream.collect.endpoints():
+            graph = stream.collect.graph
+            for endpoint in (*stream.collect.endpoints(), *([graph] if graph else [])):
                 quota = endpoint.quota
-                client.budget(
-                    endpoint.path,
-                    max(1, quota.per_minute // quota_share),
-                    max(1, quota.per_hour // quota_share),
-                )
+                for client in clients:
+                    client.budget(
+                        endpoint.path,
+                        max(1, quota.per_minute // quota_share),
+                        max(1, quota.per_hour // quota_share),
+                    )
         return cls(
             settings,
             streams,
-            client=client,
+            client=clients[0],
+            graph=clients[1] if len(clients) > 1 else None,
+            hunts=hunts,
             engine=engine,
             portal=cloud.portal,
             retry_wait=retry_wait,
@@ -123,7 +128,18 @@ class Sides:
     async def aclose(self) -> None:
         """Let go of both sides."""
         await self.client.aclose()
+        if self._graph is not None:
+            await self._graph.aclose()
         await self.engine.aclose()
+
+    def calls(self, stream: str) -> int:
+        """Requests sent to Microsoft for ``stream`` so far."""
+        clients = [self.client, *([self._graph] if self._graph else [])]
+        return sum(client.calls(stream) for client in clients)
+
+    def hunting(self, stream: Stream) -> HuntingApi:
+        """What answers the queries of ``stream``, by the settings."""
+        return hunting_api(stream, self.settings, self._graph or self.client)
 
     @property
     def tenant_id(self) -> str:
@@ -188,7 +204,7 @@ class Sides:
             careful=careful,
             by_content=spec.identity.by_content,
             # Of an export there are too many, and it does not come again line by line.
-            keep_ids=spec.strategy == "incremental",
+            keep_ids=spec.strategy != "export",
             entity=spec.identity.entity,
             joins=joins,
             feeds=feeds,
@@ -196,6 +212,53 @@ class Sides:
             again=again,
             progress=progress,
         )
+
+
+def defender_client(
+    settings: Settings, *, retry_wait: bool = True, graph: bool = False
+) -> DefenderClient:
+    """What calls the Defender API of the tenant; with ``graph``, Microsoft Graph."""
+    tenant, cloud = settings.tenant, _cloud(settings)
+    if graph:
+        cloud = replace(cloud, api=cloud.graph, resource=cloud.graph_resource)
+    return DefenderClient(
+        TokenSource(Credential.from_settings(tenant), cloud, ca_file=tenant.ca_file),
+        cloud,
+        tenant_label=tenant.name or tenant.id,
+        ca_file=tenant.ca_file,
+        retry=RetryPolicy(wait=retry_wait),
+    )
+
+
+def hunting_api(stream: Stream, settings: Settings, client: DefenderClient) -> HuntingApi:
+    """The endpoint that the settings choose for the queries of ``stream``."""
+    graph = settings.hunting.api == "graph"
+    endpoint = stream.collect.graph if graph else stream.collect.endpoint
+    if endpoint is None:
+        raise ConfigurationError(
+            "Microsoft Graph answers no queries of this stream.",
+            hint="Set hunting.api to defender.",
+            stream=stream.name,
+        )
+    return HuntingApi(
+        client,
+        endpoint.path,
+        endpoint.permission,
+        settings.hunting.row_limit or endpoint.page_size,
+        graph,
+    )
+
+
+def _cloud(settings: Settings) -> Cloud:
+    tenant = settings.tenant
+    return resolve_cloud(
+        tenant.cloud,
+        sign_in=tenant.sign_in_url,
+        api=tenant.api_url,
+        resource=tenant.resource,
+        graph=tenant.graph_url,
+        portal=tenant.portal_url,
+    )
 
 
 def named(streams: Sequence[Stream], name: str) -> Stream:

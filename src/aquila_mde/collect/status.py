@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
+from aquila_mde.collect.hunts import hunts_of, scope_of
 from aquila_mde.collect.state_database import StateDatabase, is_there, open_database
 from aquila_mde.collect.state_place import open_view
 from aquila_mde.defender.times import Ticks, parse_ticks
 from aquila_mde.elastic.client import Engine
 from aquila_mde.errors import ConfigurationError
-from aquila_mde.settings import Settings
+from aquila_mde.settings import Settings, is_enabled
 from aquila_mde.streams.stream import Stream, load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -52,7 +53,7 @@ def enabled_streams(settings: Settings, tree: PackageTree) -> list[Stream]:
             f"The settings name streams that do not exist: {', '.join(unknown)}.",
             hint=f"The streams are: {', '.join(stream.name for stream in streams)}.",
         )
-    return [stream for stream in streams if settings.stream(stream.name).enabled]
+    return [stream for stream in streams if is_enabled(stream, settings.streams)]
 
 
 async def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatus]:
@@ -63,23 +64,31 @@ async def read_status(settings: Settings, tree: PackageTree) -> list[StreamStatu
     known = await _read(settings)
     result = []
     for stream in enabled_streams(settings, tree):
-        cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
-            stream.name, _NOTHING
-        )
-        result.append(
-            StreamStatus(
-                stream=stream.name,
-                index=stream.index(settings.tenant.namespace),
-                cursor=cursor,
-                full_export=parse_ticks(export) if export else None,
-                last_pass=last_pass,
-                last_error=last_error,
-                delivered=delivered,
-                dead=dead,
-                unfinished=bool(unfinished),
+        for name in _parts(stream, settings):
+            cursor, last_pass, last_error, delivered, dead, unfinished, export = known.get(
+                name, _NOTHING
             )
-        )
+            result.append(
+                StreamStatus(
+                    stream=name,
+                    index=stream.index(settings.tenant.namespace),
+                    cursor=cursor,
+                    full_export=parse_ticks(export) if export else None,
+                    last_pass=last_pass,
+                    last_error=last_error,
+                    delivered=delivered,
+                    dead=dead,
+                    unfinished=bool(unfinished),
+                )
+            )
     return result
+
+
+def _parts(stream: Stream, settings: Settings) -> list[str]:
+    """What the state remembers of ``stream``: itself, or each of the queries that it runs."""
+    if stream.collect.strategy != "hunting":
+        return [stream.name]
+    return [scope_of(stream.name, each.name) for each in hunts_of(stream, settings)]
 
 
 async def _read(settings: Settings) -> dict[str, _Row]:

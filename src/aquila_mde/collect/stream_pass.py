@@ -207,9 +207,12 @@ class StreamPass:
         columns = reader.read(chunk.text)
         if columns is None:
             return False
-        count = chunk.lines = len(columns.records)
+        count = len(columns.records)
         joined = self._joins.find_by(columns.keys, count, self.context.started)
         ids = reader.ids(columns, self.context, joined.digests)
+        if ids is None:
+            return False
+        chunk.lines = count
         self._gathered.add(ids, self.writer.lines(ids, columns.records, joined.members), joined)
         self._count(count)
         return True

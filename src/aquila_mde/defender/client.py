@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from aquila_mde.defender.errors import (
     ExpandFailedError,
     FileUnavailableError,
     ForeignLinkError,
+    HeavyQueryError,
 )
 from aquila_mde.defender.limits import Budget
 from aquila_mde.defender.page_limit import PageLimit
@@ -32,6 +33,10 @@ from aquila_mde.errors import AquilaError, RetriableError
 _FIRST_WAIT = 1.0
 _EXPAND_TRIES = 3
 """Attempts after which a 500 is taken to be for ever, where that is known to happen."""
+_QUERY_SECONDS = 240.0
+"""A hunting query may take 200 seconds."""
+_FOR_EVER = (ExpandFailedError, HeavyQueryError)
+"""Errors that another try does not help against."""
 _FILE_ENCODING = {"Accept-Encoding": "identity"}
 
 
@@ -57,6 +62,24 @@ class Answer:
     server_time: Ticks | None
     """The service's own clock (``Date``), to the second."""
     request_id: str | None
+
+
+Judge = Callable[[int, AquilaError], AquilaError | None]
+"""Says what a status and the error that it would become mean to who has asked."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is asked, and what the answers mean."""
+
+    path_or_link: str
+    stream: str
+    params: dict[str, str] | None = None
+    body: bytes | None = None
+    """JSON that is posted; none: a GET."""
+    empty_on: tuple[int, ...] = ()
+    may_fail: bool = False
+    judge: Judge | None = None
 
 
 class DefenderClient:
@@ -115,8 +138,21 @@ class DefenderClient:
         ``may_fail``: the call may be one that the service can never answer. A few 500 are then
         enough for an :class:`ExpandFailedError`.
         """
+        return await self._answered(
+            _Call(path_or_link, stream, params=params, empty_on=empty_on, may_fail=may_fail)
+        )
+
+    async def post(self, path: str, body: bytes, *, stream: str, judge: Judge) -> Answer:
+        """The answer to a POST of JSON that changes nothing, so that it may be repeated.
+
+        ``judge`` may know an error for what the service refuses; those of :meth:`get` are raised
+        otherwise. An answer that does not come in time is shown to it as status 408.
+        """
+        return await self._answered(_Call(path, stream, body=body, judge=judge))
+
+    async def _answered(self, call: _Call) -> Answer:
         try:
-            url = self._url(path_or_link, params)
+            url = self._url(call.path_or_link, call.params)
             budget = self._budget_of(url)
             # Waiting for the quota is no attempt, so it does not use up the time for them.
             if budget is not None:
@@ -133,16 +169,11 @@ class DefenderClient:
                 with attempt:
                     if attempt.num > 1 and budget is not None:
                         await budget.take()
-                    return await self._ask(
-                        url,
-                        budget,
-                        empty_on,
-                        stream,
-                        give_up=may_fail and attempt.num >= _EXPAND_TRIES,
-                    )
+                    give_up = call.may_fail and attempt.num >= _EXPAND_TRIES
+                    return await self._ask(url, budget, call, give_up=give_up)
             raise AssertionError("stamina returns or raises")  # pragma: no cover
         except AquilaError as error:
-            error.stream = stream
+            error.stream = call.stream
             error.tenant = self._tenant
             raise
 
@@ -185,32 +216,26 @@ class DefenderClient:
 
     def _next_wait(self, error: Exception) -> bool | float:
         """Whether ``error`` is worth another attempt, and when: what stamina asks."""
-        if not isinstance(error, RetriableError) or isinstance(error, ExpandFailedError):
+        if not isinstance(error, RetriableError) or isinstance(error, _FOR_EVER):
             return False
         if error.wait is None:
             return True
         return min(error.wait, self.retry.longest_wait) if self.retry.wait else 0.0
 
-    async def _ask(
-        self,
-        url: str,
-        budget: Budget | None,
-        empty_on: tuple[int, ...],
-        stream: str,
-        *,
-        give_up: bool,
-    ) -> Answer:
+    async def _ask(self, url: str, budget: Budget | None, call: _Call, *, give_up: bool) -> Answer:
         token = await self._tokens.token()
-        response = await self._send(url, token, stream)
+        response = await self._send(url, token, call)
         if response.status_code == 401:
             self._tokens.invalidate(token)
-            response = await self._send(url, await self._tokens.token(), stream)
+            response = await self._send(url, await self._tokens.token(), call)
         status = response.status_code
-        if status in empty_on:
+        if status in call.empty_on:
             return _answer(response, b"")
         if status == 200 and is_json(response):
             return _answer(response, response.content)
         error = error_for(response, host_of(url))
+        if call.judge is not None:
+            error = call.judge(status, error) or error
         if give_up and status == 500:
             raise ExpandFailedError(str(error))
         if isinstance(error, DefenderUnavailableError):
@@ -219,14 +244,22 @@ class DefenderClient:
                 budget.rest(min(error.wait, self.retry.longest_wait))
         raise error
 
-    async def _send(self, url: str, token: Token, stream: str) -> httpx.Response:
-        self._calls[stream] += 1
+    async def _send(self, url: str, token: Token, call: _Call) -> httpx.Response:
+        self._calls[call.stream] += 1
         headers = {"Authorization": f"Bearer {token.value.get_secret_value()}"}
         try:
             async with asyncio.timeout(self.retry.total_seconds):
-                return await self._http.get(url, headers=headers)
+                if call.body is None:
+                    return await self._http.get(url, headers=headers)
+                headers["Content-Type"] = "application/json"
+                return await self._http.post(
+                    url, content=call.body, headers=headers, timeout=_QUERY_SECONDS
+                )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise unreachable(error, host_of(url)) from None
+            problem: AquilaError = unreachable(error, host_of(url))
+            if call.judge is not None and isinstance(error, (httpx.ReadTimeout, TimeoutError)):
+                problem = call.judge(408, problem) or problem
+            raise problem from None
 
 
 def _answer(response: httpx.Response, body: bytes) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from aquila_mde.errors import (
     ConfigurationError,
     ExitCode,
@@ -9,6 +11,9 @@ from aquila_mde.errors import (
     RetriableError,
     SkippableError,
 )
+
+Heavy = Literal["rows", "size", "time", "cost"]
+"""What a hunting query can be too much for."""
 
 
 class SignInError(ConfigurationError):
@@ -78,6 +83,21 @@ class DefenderUnavailableError(RetriableError):
 
 class ExpandFailedError(DefenderUnavailableError):
     """An answer in which something is expanded fails each time; without that it may not."""
+
+
+class HeavyQueryError(DefenderUnavailableError):
+    """A hunting query is too much for one answer; one of less time may not be.
+
+    ``reason`` says what it was too much for.
+    """
+
+    def __init__(self, message: str, *, reason: Heavy, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class QueryError(BadRequestError):
+    """The service does not understand a hunting query."""
 
 
 class FileUnavailableError(DefenderUnavailableError):

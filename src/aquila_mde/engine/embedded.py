@@ -57,6 +57,7 @@ class EmbeddedEngine:
 
     ``data``: the folder that keeps indices, configuration and log. Without one, a temporary folder
     is used and removed at the end unless ``keep``; a folder that was given is never removed.
+    ``parent``: where the folder of an engine without ``data`` is made, else the temporary folder.
     ``port``: 0 takes any that is free; a restart keeps it. ``heap``: in Java's notation.
     ``start_seconds`` bounds the start, ``stop_seconds`` the time to end before it is killed.
     """
@@ -65,6 +66,7 @@ class EmbeddedEngine:
         self,
         *,
         data: Path | None = None,
+        parent: Path | None = None,
         port: int = 0,
         heap: str = "1g",
         keep: bool = False,
@@ -74,6 +76,7 @@ class EmbeddedEngine:
         self.port = port
         self.heap = heap
         self._given = data.absolute() if data else None
+        self._parent = parent
         self._folder: Path | None = None
         self._keep = keep
         self._start_seconds = start_seconds
@@ -161,7 +164,7 @@ class EmbeddedEngine:
         folder = self._folder or self._given
         try:
             if folder is None:
-                folder = Path(tempfile.mkdtemp(prefix="aquila-engine-"))
+                folder = Path(tempfile.mkdtemp(prefix="aquila-engine-", dir=self._parent))
             folder.mkdir(parents=True, exist_ok=True)
             if account is not None and self._given is None:
                 folder.chmod(0o755)

@@ -22,11 +22,15 @@ from aquila_mde.onboard.patience import patiently
 from aquila_mde.onboard.plan import Plan, plan_credential, remarks_on, remarks_on_credential
 from aquila_mde.onboard.prove import Proof, credential_of
 from aquila_mde.onboard.settings_file import write_tenant
-from aquila_mde.settings import CREDENTIALS, OnboardingSettings
-from aquila_mde.streams.stream import load_streams
+from aquila_mde.settings import CREDENTIALS, OnboardingSettings, is_enabled
+from aquila_mde.streams.stream import Stream, load_streams
 from aquila_mde.streams.tree import PackageTree
 
 DEFAULT_NAME = "Aquila MDE collector"
+_BY_HAND = (
+    "Hunting by Microsoft Graph needs {}: add it by hand (API permissions → Microsoft Graph → "
+    "Application permissions) and grant admin consent."
+)
 _LOOK = ("Application.Read.All",)
 _CHANGE = ("Application.ReadWrite.All",)
 _CONSENT = ("AppRoleAssignment.ReadWrite.All",)
@@ -44,6 +48,8 @@ class Wish:
     file: Path
     """The settings file, which need not be there yet."""
     permissions: tuple[str, ...]
+    by_hand: tuple[str, ...] = ()
+    """Permissions of Microsoft Graph, which somebody has to add in the portal."""
     tenant: str | None = None
     """GUID or domain; by default that of the settings, or of whoever signs in."""
     client_id: str | None = None
@@ -100,11 +106,28 @@ def needed_permissions(settings: OnboardingSettings, tree: PackageTree) -> tuple
     found = {
         endpoint.permission
         for stream in load_streams(tree)
-        if stream.name not in settings.streams or settings.streams[stream.name].enabled
+        if is_enabled(stream, settings.streams) and not _asks_graph(stream, settings)
         for endpoint in stream.collect.endpoints()
     }
     if not found:
         raise ConfigurationError("Every stream is turned off, so no permission is needed.")
+    return tuple(sorted(found))
+
+
+def _asks_graph(stream: Stream, settings: OnboardingSettings) -> bool:
+    """Whether ``stream`` is read from Graph alone, and so needs nothing of Defender."""
+    return stream.collect.graph is not None and settings.hunting.api == "graph"
+
+
+def graph_permissions(settings: OnboardingSettings, tree: PackageTree) -> tuple[str, ...]:
+    """The permissions of Microsoft Graph that the enabled streams need beside."""
+    found = {
+        stream.collect.graph.permission
+        for stream in load_streams(tree)
+        if stream.collect.graph is not None
+        and is_enabled(stream, settings.streams)
+        and _asks_graph(stream, settings)
+    }
     return tuple(sorted(found))
 
 
@@ -203,6 +226,7 @@ class _Onboarding:
             now=datetime.now(UTC),
         )
         remarks = remarks_on(directory, self._wish.permissions) + remarks_on_credential(credential)
+        remarks += tuple(map(_BY_HAND.format, self._wish.by_hand))
         if (
             app
             and self._old

@@ -19,6 +19,7 @@ from aquila_mde.simulator.frontend import LoggedRequest, RequestLog
 from aquila_mde.simulator.graph_control import GraphControl
 from aquila_mde.simulator.graph_directory import Directory
 from aquila_mde.simulator.graph_operators import Operators
+from aquila_mde.simulator.hunting_http import HuntingHttp
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.records_action import next_step
 from aquila_mde.simulator.seeds import guid_of, hex_of, random_of
@@ -49,8 +50,10 @@ class Control(GraphControl):
         requests: RequestLog,
         directory: Directory,
         operators: Operators,
+        hunting: HuntingHttp,
     ) -> None:
         super().__init__(directory, operators, sign_in)
+        self._hunting = hunting
         self._tenant = tenant
         self._quotas = quotas
         self._endpoints = endpoints
@@ -253,6 +256,11 @@ class Control(GraphControl):
         """
         spec = self._streams()[stream].collect.for_changes()
         return [version_key(spec, row) for row in self.changes(since, stream)]
+
+    def hunt(self, query: str, *, graph: bool = False) -> list[dict[str, Any]]:
+        """Every row of the answer to a hunting query, whatever the limits of the service."""
+        found, _ = self._hunting.run(query, graph=graph)
+        return found.rows
 
     # Faults and sign-in
 

@@ -71,6 +71,9 @@ def endpoints(
     found: dict[str, Endpoint] = {}
     objects = {path.lower(): values for path, values in extra.items()}
     for stream in streams:
+        if stream.collect.strategy == "hunting":
+            # Queries are asked, not collections read: hunting_http.py.
+            continue
         declared = stream.collect.endpoint
         path = declared.path.lower()
         source: str | Source
@@ -113,6 +116,8 @@ def _further_endpoints(
     """
     for stream in streams:
         spec = stream.collect
+        if spec.strategy == "hunting":
+            continue
         for endpoint in list(spec.endpoints())[1:]:
             export = found[spec.endpoint.path.lower()].source
             is_delta = spec.delta is not None and endpoint is spec.delta.endpoint

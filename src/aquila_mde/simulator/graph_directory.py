@@ -290,7 +290,11 @@ class Directory:
         return found
 
     def _access(self, roles: Iterable[str]) -> list[Values]:
-        asked = [{"id": self.role_ids[role], "type": "Role"} for role in sorted(roles)]
+        asked = [
+            {"id": self.role_ids[role], "type": "Role"}
+            for role in sorted(roles)
+            if role in self.role_ids
+        ]
         return [{"resourceAppId": DEFENDER, "resourceAccess": asked}]
 
     def _application(self, entry: Entry, *, keys: bool = False) -> Values:

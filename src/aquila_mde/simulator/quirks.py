@@ -49,5 +49,17 @@ class Quirks:
     """How long an application or a principal that was just made cannot be found."""
     credential_delay: timedelta = timedelta(seconds=3)
     """How long a secret or certificate that was just added does not sign in."""
+    hunting_rows_per_hour: int = 12
+    """Rows of each hunting table in an hour that no shipped query looks for."""
+    hunting_row_limit: int = 100_000
+    """Rows after which the answer to a hunting query is cut, without a word."""
+    hunting_size_limit: int = 124 << 20
+    """Bytes above which the answer to a hunting query is refused."""
+    hunting_times_out_above: int | None = None
+    """A hunting query that looks at more rows than this takes too long."""
+    hunting_refused_above: int | None = None
+    """A hunting query that looks at more rows than this costs too much."""
+    hunting_late_by: timedelta = timedelta(minutes=20)
+    """The longest time until a hunting row becomes visible; ``late_share`` of them are late."""
     sign_in_interval: int = 5
     """Seconds that who waits for a code to be typed has to leave between two questions."""

@@ -7,7 +7,17 @@ from typing import Literal, get_args
 from uuid import UUID
 
 Source = Literal[
-    "machine", "alert", "action", "slot", "cve", "identity", "update", "catalogue", "past", "place"
+    "machine",
+    "alert",
+    "action",
+    "slot",
+    "cve",
+    "identity",
+    "update",
+    "catalogue",
+    "past",
+    "place",
+    "hunt",
 ]
 _SOURCES = get_args(Source)
 

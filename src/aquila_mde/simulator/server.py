@@ -35,7 +35,8 @@ from aquila_mde.simulator.faults import Fault, FaultPlan, FaultPlayer
 from aquila_mde.simulator.frontend import Frontend, RequestLog
 from aquila_mde.simulator.graph_directory import Directory
 from aquila_mde.simulator.graph_http import GraphHttp
-from aquila_mde.simulator.graph_operators import Operators
+from aquila_mde.simulator.graph_operators import GRAPH, Operators
+from aquila_mde.simulator.hunting_http import HuntingHttp
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.sign_in import RESOURCE, SignIn
@@ -99,8 +100,14 @@ class SimulatorServer:
                 folder=folder,
             )
             served = endpoints(streams, extra or {}, tenant, folder)
+            hunts = next(
+                (one.collect for one in streams if one.collect.strategy == "hunting"), None
+            )
             needed = {endpoint.permission for endpoint in served.values()}
-            granted = set(roles) if roles is not None else needed
+            if hunts is not None:
+                needed.add(hunts.endpoint.permission)
+            of_graph = {hunts.graph.permission} if hunts is not None and hunts.graph else set()
+            granted = set(roles) if roles is not None else needed | of_graph
             sign_in = SignIn(
                 tenant.tenant_id, tenant.client_id, seed, clock, granted, registered=registered
             )
@@ -110,18 +117,29 @@ class SimulatorServer:
                 clock,
                 lambda: tenant.quirks,
                 seed=seed,
-                permissions=needed | granted,
+                permissions=(needed | granted) - of_graph,
                 registered=registered,
                 licensed=licensed,
             )
             quotas = Quotas(clock.elapsed, quota_scale)
+            hunting = HuntingHttp(
+                tenant,
+                sign_in,
+                quotas,
+                hunts.endpoint if hunts else None,
+                hunts.graph if hunts else None,
+            )
             listening = opened.enter_context(socket.create_server((_ADDRESS, port)))
+            # asyncio sets it only where the protocol of the socket is named. Without it the second
+            # piece of an answer waits 40 ms for the receipt of the first.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             port = listening.getsockname()[1]
             self._opened = opened.pop_all()
 
         self.url = f"https://{_ADDRESS}:{port}"
         """The sign-in service and the API."""
         sign_in.resources = {RESOURCE, self.url} if licensed else set()
+        sign_in.graph_resources, sign_in.graph_roles = {GRAPH}, of_graph
         # Export files lie on another host, as they do at Microsoft.
         api = Api(tenant, sign_in, quotas, served, f"https://localhost:{port}")
         player, requests = FaultPlayer(FaultPlan.of(faults)), RequestLog()
@@ -135,6 +153,7 @@ class SimulatorServer:
             requests=requests,
             directory=directory,
             operators=operators,
+            hunting=hunting,
         )
         """Moves the clock, changes records, breaks things, tells the truth."""
         self.tenant_id, self.client_id = tenant.tenant_id, tenant.client_id
@@ -143,7 +162,12 @@ class SimulatorServer:
         self.ca_file = folder / "ca.pem"
         """The certificate to trust."""
         graph = GraphHttp(directory, operators, sign_in)
-        routes = [*control_routes(self.control), *api.routes(), *graph.routes()]
+        routes = [
+            *control_routes(self.control),
+            *hunting.routes(),
+            *api.routes(),
+            *graph.routes(),
+        ]
         frontend = Frontend(Starlette(routes=routes), clock, player, requests)
         self._server = _Server(_config(frontend, folder, self.ca_file))
         self._thread = threading.Thread(

@@ -90,6 +90,11 @@ class SignIn:
         """The one that collects; in a tenant that begins without any, the one made last."""
         self._applications = {client_id: self.application} if registered else {}
         self.resources = {RESOURCE}
+        """Audiences of tokens for the Defender API."""
+        self.graph_resources: set[str] = set()
+        """Audiences of tokens for Microsoft Graph that an application may ask for."""
+        self.graph_roles: set[str] = set()
+        """Permissions that are Graph's, and so only in the tokens for it."""
         self.names = {tenant_id, "contoso.onmicrosoft.com", "organizations"}
         self.grants: dict[str, Callable[[str, dict[str, str]], dict[str, Any]]] = {}
         """Further ways to a token, by grant type: of the base URL and the form."""
@@ -159,7 +164,10 @@ class SignIn:
                 "administrator of the tenant or consented to by any user in the tenant.",
             )
         self._authenticate(application, f"{base}/{tenant}/oauth2/v2.0/token", form)
-        roles = frozenset(application.roles)
+        of_graph = resource in self.graph_resources
+        roles = frozenset(
+            role for role in application.roles if (role in self.graph_roles) == of_graph
+        )
         return self.issue(base, Claims(resource, client_id, roles, self._end()))
 
     def claims(self, token: str) -> Claims | None:
@@ -212,7 +220,7 @@ class SignIn:
                 "have a scope value with /.default suffixed to the resource identifier.",
             )
         resource = scope.removesuffix("/.default").rstrip("/")
-        if resource not in self.resources:
+        if resource not in self.resources | self.graph_resources:
             raise SignInRefused(
                 400,
                 "invalid_resource",

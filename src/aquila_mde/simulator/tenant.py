@@ -114,6 +114,11 @@ class Tenant:
         return self._vulnerabilities
 
     @property
+    def devices(self) -> list[Device]:
+        """The machines as other records speak of them."""
+        return list(self._devices)
+
+    @property
     def changes(self) -> Changes:
         """What has changed from one vulnerability export to the next."""
         return self.export.changes

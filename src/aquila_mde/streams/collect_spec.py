@@ -52,7 +52,7 @@ class Quota(Declared):
 class Endpoint(Declared):
     """Where the records are and who may read them."""
 
-    path: str = Field(pattern=r"^/api/[A-Za-z0-9/]+$")
+    path: str = Field(pattern=r"^/(api|v1\.0)/[A-Za-z0-9/]+$")
     permission: str = Field(pattern=r"^[A-Za-z]+(\.[A-Za-z]+)+$")
     reference: str = Field(pattern=r"^https://")
     quota: Quota
@@ -120,6 +120,10 @@ class Part(Declared):
     """What a join found, without what the join calls volatile."""
     bucket_of_export: Duration | None = None
     """The period of the export's ``generatedTime``: an open row is renewed once in it."""
+    columns_or_all: tuple[Property, ...] | None = None
+    """These properties where the record has every one of them, otherwise all that it says."""
+    text: str | None = None
+    """The same for all records: what tells them from those of another query."""
 
     @model_validator(mode="before")
     @classmethod
@@ -139,6 +143,8 @@ class Part(Declared):
             "start_of": self.start_of,
             "digest_of_join": self.digest_of_join,
             "bucket_of_export": self.bucket_of_export,
+            "columns_or_all": self.columns_or_all,
+            "text": self.text,
         }
         if sum(value is not None for value in given.values()) != 1:
             raise ValueError(f"needs exactly one of {', '.join(given)}")
@@ -244,8 +250,12 @@ class JoinSpec(Declared):
 class CollectSpec(Declared):
     """One ``collect.yml``."""
 
-    strategy: Literal["incremental", "export"]
+    strategy: Literal["incremental", "export", "hunting"]
+    enabled: bool = True
+    """Whether the stream is collected where the settings say nothing of it."""
     endpoint: Endpoint
+    graph: Endpoint | None = None
+    """Where Microsoft Graph gives the same records, and more of them (hunting only)."""
     interval: Duration
     """Between two passes."""
     cursor: Cursor | None = None
@@ -260,6 +270,10 @@ class CollectSpec(Declared):
     def _fits_strategy(self) -> CollectSpec:
         if self.strategy == "export" and (self.cursor or self.sweep):
             raise ValueError("an export has neither cursor nor sweep")
+        if self.strategy == "hunting" and self.cursor is None:
+            raise ValueError("hunting needs a cursor")
+        if self.strategy != "hunting" and self.graph:
+            raise ValueError("graph belongs to the hunting strategy")
         if self.strategy != "export" and self.delta:
             raise ValueError("delta belongs to the export strategy")
         if self.sweep and not self.cursor:

@@ -94,7 +94,9 @@ class Row(Declared):
     table: str | None = None
     """The table that fills ECS fields from it, or that the block needs."""
     rule: str | None = None
-    """The rule that reads the property from the join itself."""
+    """The rule that reads the property itself."""
+    fills: tuple[EcsName, ...] = ()
+    """The fields of ECS that the rule may fill from it."""
     object: dict[Property, Row] | None = None
     list: dict[Property, Row] | None = None
     scalar: Property | None = None
@@ -124,6 +126,8 @@ class Row(Declared):
             raise ValueError("nested goes with list")
         if self.inline and self.object is None:
             raise ValueError("inline goes with object")
+        if self.fills and self.rule is None:
+            raise ValueError("fills goes with rule")
         if self.name and not self.keep and self.object is None and self.list is None:
             raise ValueError("name goes with keep")
         if self.keep and not self.about:
@@ -169,6 +173,8 @@ class Geo(Declared):
     """Where the located address goes: geography to ECS, the network to a field of the stream."""
 
     to: EcsName
+    address: Name = "address"
+    """Where below ``mde.join`` the script leaves the address that is looked up."""
     network: Name | None = Field(default=None, alias="as")
     about: str
 
@@ -192,7 +198,11 @@ class MappingSpec(Declared):
     properties: dict[Property, Row]
     joins: dict[Name, Join] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    geo: tuple[Geo, ...] = Field(default=(), max_length=1)
+    geo: tuple[Geo, ...] = ()
+    unpack: tuple[Property, ...] = ()
+    """Properties that hold an object or a list as JSON text."""
+    renamed_by: str | None = Field(default=None, pattern=r"^[a-z_]+\.[a-z_]+$")
+    """Where below ``mde.join`` stands which properties are others by another name."""
     own: dict[CustomName, OwnField] = Field(default_factory=dict)
     beyond_ecs: dict[EcsName, OwnField] = Field(default_factory=dict)
 

@@ -105,7 +105,7 @@ def test_a_pipeline_keeps_the_rules_of_the_package_format(file: build.BuiltFile)
 
 @pytest.mark.parametrize("file", PIPELINES, ids=name_of)
 def test_a_pipeline_uses_only_what_both_engines_have(file: build.BuiltFile) -> None:
-    portable = {"rename", "remove", "script", "geoip", "set", "append"}
+    portable = {"rename", "remove", "script", "geoip", "set", "append", "convert"}
     assert {name for name, _ in processors_of(file)} <= portable
     for name, body in processors_of(file):
         assert not {"copy_from", "override", "method", "ignore_missing_pipeline"} & set(body)

@@ -143,8 +143,7 @@ def with_rows(mapping: Path, rows: str) -> None:
         ),
         (
             "  risk: {rule: os_release}\n",
-            "mapping.yml:10: properties.risk.rule: "
-            "must be one of the rules, and the row part of a join",
+            "mapping.yml:10: properties.risk.rule: must be one of the rules",
         ),
         (
             "rules: [{rule: magic, about: Wonders.}]\n",

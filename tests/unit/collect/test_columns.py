@@ -74,7 +74,7 @@ def test_the_ids_are_the_same(choice: int, records: list[dict], digest: bytes) -
     found = by_columns(lines, digests)
     if found is None:
         numbered = any(not isinstance(record["id"], str) for record in records)
-        assert numbered or any(b"\x7f" in line for line in lines)
+        assert numbered
     else:
         assert found == one_by_one(lines, digests)
 
@@ -116,7 +116,7 @@ def test_another_export_makes_other_ids_of_the_same_rows(monkeypatch) -> None:
         b'{"id":\n"x"}',
         b' {"id":"x"}',
         b'{"id":"x"}\r',
-        b'{"id":"\x7f"}',
+        b'{"id":"\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f"}',
         b'{"id":"\xff"}',
         b"",
     ],

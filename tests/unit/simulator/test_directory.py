@@ -239,9 +239,9 @@ def test_a_registered_application_is_told_with_what_control_does(
     told = control.directory()
     (app,) = told["applications"]
     assert app["appId"] == server.client_id
-    assert len(told["appRoleAssignments"]) == 2
+    assert len(told["appRoleAssignments"]) == 3
     control.give_consent()
-    assert len(control.directory()["appRoleAssignments"]) == 3
+    assert len(control.directory()["appRoleAssignments"]) == 4
     with pytest.raises(KeyError):
         control.give_consent("unknown")
     with Operator(server).http as browser:

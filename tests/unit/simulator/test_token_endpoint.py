@@ -54,7 +54,13 @@ def test_msal_signs_in_with_the_secret(simulator: StartSimulator) -> None:
     assert claims["aud"] == RESOURCE
     assert claims["tid"] == server.tenant_id
     assert claims["appid"] == server.client_id
-    assert claims["roles"] == ["Alert.Read.All", "Machine.Read.All", "Vulnerability.Read.All"]
+    # Not ThreatHunting.Read.All, which is Graph's.
+    assert claims["roles"] == [
+        "AdvancedQuery.Read.All",
+        "Alert.Read.All",
+        "Machine.Read.All",
+        "Vulnerability.Read.All",
+    ]
 
 
 def test_msal_signs_in_with_a_certificate(simulator: StartSimulator) -> None:

@@ -34,6 +34,7 @@ def faults_of(tree: PackageTree) -> list[str]:
 def test_the_shipped_streams_have_none() -> None:
     assert [stream.name for stream in load_streams(PackageTree.default())] == [
         "alert",
+        "hunting",
         "machine",
         "machine_action",
         "vulnerability",

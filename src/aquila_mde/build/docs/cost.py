@@ -36,7 +36,8 @@ def costs(spec: CollectSpec) -> list[Cost]:
     endpoint = spec.endpoint
     delta = spec.delta
     if delta is None:
-        found = [Cost("The records", endpoint.path, spec.interval, endpoint.quota)]
+        what = "Each query" if spec.strategy == "hunting" else "The records"
+        found = [Cost(what, endpoint.path, spec.interval, endpoint.quota)]
     else:
         changes = delta.endpoint
         found = [

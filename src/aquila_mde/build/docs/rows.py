@@ -95,7 +95,7 @@ class FieldTable:
 
     def _kind(self, row: Row) -> str:
         filled = [target for target in self._filled(row) if target in ecs.fields()]
-        if filled or row.related or row.block == "locate":
+        if filled or row.related or row.fills or row.block == "locate":
             return "ecs"
         return "custom" if row.keep or row.to or row.block or row.table else "overflow"
 
@@ -130,6 +130,9 @@ class FieldTable:
                 yield Line(before.removesuffix("."), f"{path}.{name}", one.type, one.about)
 
     def _row(self, source: str, row: Row, own: str) -> Iterator[Line]:
+        if row.rule:
+            about = next(one.about for one in self._spec.rules if one.rule == row.rule)
+            yield from (self._line(source, target, about) for target in row.fills)
         for target, steps in row.to.items():
             yield self._line(source, target, self._said(steps))
         if row.block:
