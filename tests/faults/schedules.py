@@ -1,27 +1,16 @@
-"""Random schedules of everything that can happen, and playing them.
+"""Random schedules of everything that can happen.
 
 A schedule is a list of steps, each a list of a name and its arguments, so that it can be printed
-and played again as JSON. :func:`generate` makes one from a seed, :func:`play` plays it.
+and played again as JSON. :func:`generate` makes one from a seed; player.py plays it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 from dataclasses import dataclass, field
-from datetime import timedelta
 from random import Random
 from typing import Any
 
-from tests.faults.engine_proxy import EngineFault
-from tests.faults.oracle import findings, letters
-from tests.faults.world import World, one_of
 from tests.system.conftest import STREAMS
-
-from aquila_mde.collect.reconcile import reconcile
-from aquila_mde.collect.replay import replay
-from aquila_mde.errors import AquilaError
-from aquila_mde.simulator.faults import Fault
 
 Step = list[Any]
 SIZES = {"machines": 10, "alerts": 30, "actions": 12, "vulnerabilities": 120, "rows_per_file": 40}
@@ -35,6 +24,8 @@ QUIRKS: list[dict[str, Any]] = [
     {"export_casing": "mixed", "changes_casing": "pascal"},
     {"changes_next_link": "missing", "expand_fails_above": 7},
 ]
+KILLED = [("backfill", "--from", "2025-08-01", "--to", "2026-03-10"), ("reconcile", "--repair")]
+"""Commands that a kill may hit instead of a collector's pass."""
 PATHS = {
     "/api/alerts": (100, 1500),
     "/api/machines": (100, 1500),
@@ -43,17 +34,16 @@ PATHS = {
     "/api/machines/SoftwareVulnerabilitiesExport": (5, 20),
     "/api/machines/SoftwareVulnerabilityChangesByMachine": (30, 1000),
 }
-_LONGEST = timedelta(days=11)
-"""In all: what the service has changed in more than 14 days it does not tell any more."""
-_ROUNDS = 6
 
 
 @dataclass
 class Schedule:
-    """The habits of a tenant, and what happens."""
+    """The habits of a tenant, what happens, and where the collector keeps its state."""
 
     quirks: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    stateless: bool = False
+    """In the engine."""
 
 
 # Making one
@@ -69,7 +59,7 @@ def generate(seed: int, *, kills: bool) -> Schedule:
         steps += _made(rng, rng.choices(names, counts)[0])
     if kills and not any(step[0] == "kill" for step in steps):
         steps.insert(rng.randrange(len(steps) + 1), _made(rng, "kill")[0])
-    return Schedule(rng.choice(QUIRKS), steps)
+    return Schedule(rng.choice(QUIRKS), steps, stateless=seed % 3 == 1)
 
 
 _WEIGHTS = [
@@ -88,8 +78,9 @@ _WEIGHTS = [
     ("lose_state", 2),
     ("replay", 1),
     ("reconcile", 1),
+    ("backfill", 3),
 ]
-_CHANGES = (
+CHANGES = (
     *("alerts", "late", "equal", "update", "update_same_time"),
     *("actions", "progress", "progress_same_time"),
     *("machines", "tag", "rename", "seen", "gone", "regroup"),
@@ -121,8 +112,14 @@ def _made(rng: Random, name: str) -> list[Step]:
             return [["exhaust", rng.choice(list(PATHS))]]
         case "collect":
             return [["collect", *rng.choice([(), (), (), (rng.choice(STREAMS),)])]]
-        case "cut_off" | "kill":
+        case "cut_off":
             return [*_perhaps(rng, ["alerts", 25], ["time", 400]), [name, *moment(rng)]]
+        case "kill":
+            step = [name, *moment(rng), *rng.choice([(), (), (), *KILLED])]
+            return [*_perhaps(rng, ["alerts", 25], ["time", 400]), step]
+        case "backfill":
+            days = rng.choice([1, 5, 30, 200])
+            return [[name, days, rng.choice([1, days, days])]]
         case "during":
             inner = [_change(rng) for _ in range(rng.randint(1, 3))]
             inner += rng.choice([[], [], [["rollover", rng.choice(STREAMS)]], [["time", 5]]])
@@ -139,7 +136,7 @@ def _perhaps(rng: Random, *steps: Step) -> list[Step]:
 
 
 def _change(rng: Random) -> Step:
-    name = rng.choice(_CHANGES)
+    name = rng.choice(CHANGES)
     if name in ("alerts", "equal", "actions", "machines", "vulns"):
         return [name, rng.choice([1, 2, 25 if name in ("alerts", "equal") else 3])]
     if name == "late":
@@ -203,259 +200,3 @@ def engine_fault(rng: Random) -> dict[str, Any]:
         fault["status"] = rng.choice([429, 503, 500] + ([400, 400] if own else []))
         fault["nth"] = rng.choice([1, 2, 3, 7])
     return fault
-
-
-# Playing one
-
-
-async def play(world: World, schedule: Schedule, *, reconciled: bool = True) -> None:
-    """Play every step, let it settle, and hold the index against the tenant.
-
-    ``reconciled``: in the end ``reconcile`` has to find nothing missing either.
-    """
-    player = Player(world)
-    for step in schedule.steps:
-        await player.step(step)
-    await player.settle(reconciled=reconciled)
-
-
-class Player:
-    """Plays the steps of schedules in one world."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._control = world.control
-        self._passed = timedelta(0)
-        self._number = 0
-
-    async def step(self, step: Step) -> None:
-        """Let one step happen."""
-        name, *arguments = step
-        if name in _CHANGES:
-            self._change(step)
-        else:
-            await getattr(self, f"_{name}")(*arguments)
-
-    async def settle(self, *, reconciled: bool) -> None:
-        """Faults off, everything collected until nothing new comes, and nothing is amiss."""
-        world = self._world
-        self._control.set_faults([])
-        world.proxy.play([])
-        for path in PATHS:
-            self._control.set_quota(path, 10_000, 100_000)
-        # What used up a quota is over, late alerts are visible, and then the daily sweep is due.
-        world.pass_time(timedelta(minutes=100))
-        await self._whole()
-        world.pass_time(timedelta(hours=25))
-        for _ in range(_ROUNDS):
-            if not await self._whole():
-                break
-        else:
-            raise AssertionError(f"after {_ROUNDS} passes there still is something new")
-        refused = await letters(world)
-        unexplained = {one: why for one, why in refused.items() if one not in world.proxy.refused}
-        assert not unexplained, f"dead letters that nothing was done to: {unexplained}"
-        await replay(world.job.settings(), world.job.tree)
-        assert not await letters(world), "dead letters that cannot be replayed"
-        found = await findings(world)
-        assert not found, "\n".join(found[:20])
-        if not reconciled:
-            return
-        for report in await reconcile(world.job.settings(), world.job.tree, retry_wait=False):
-            assert report.error is None, report.error
-            assert not report.missing, f"reconcile misses {report.records} of {report.stream}"
-
-    async def _whole(self) -> int:
-        """A pass of every stream, without an error; how many documents it created."""
-        reports = await self._world.collect()
-        for report in reports:
-            assert report.error is None, f"{report.stream}: {report.error!r} {report.error.hint}"
-        return sum(report.created for report in reports)
-
-    def _change(self, step: Step) -> None:
-        name, *arguments = step
-        self._world.change(lambda: getattr(self, f"_do_{name}")(*arguments))
-
-    # What happens to the tenant
-
-    def _do_alerts(self, number: int) -> None:
-        self._control.add_alerts([{}] * number)
-
-    def _do_late(self, number: int, minutes: int) -> None:
-        self._control.add_alerts([{}] * number, visible_after=timedelta(minutes=minutes))
-
-    def _do_equal(self, number: int) -> None:
-        moment = self._control.now.isoformat().replace("+00:00", "Z")
-        self._control.add_alerts([{"lastUpdateTime": moment}] * number)
-
-    def _do_update(self, number: int) -> None:
-        if alert := one_of(self._control.ids("alert"), number):
-            self._control.update_alert(alert)
-
-    def _do_update_same_time(self, number: int) -> None:
-        if alert := one_of(self._control.ids("alert"), number):
-            self._control.update_alert(alert, {"assignedTo": self._name()}, move_time=False)
-
-    def _do_actions(self, number: int) -> None:
-        self._control.add_actions([{}] * number)
-
-    def _do_progress(self, number: int) -> None:
-        if action := one_of(self._open_actions(), number):
-            self._control.update_action(action)
-
-    def _do_progress_same_time(self, number: int) -> None:
-        # What does not move the time can only be found as long as that time is read again.
-        recent = self._control.now - timedelta(minutes=50)
-        actions = [
-            action
-            for action in self._open_actions()
-            if self._control.record("machine_action", action)["lastUpdateDateTimeUtc"]
-            > recent.isoformat()
-        ]
-        if action := one_of(actions, number):
-            self._control.update_action(action, move_time=False)
-
-    def _open_actions(self) -> list[str]:
-        return [
-            action
-            for action in self._control.ids("machine_action")
-            if self._control.record("machine_action", action)["status"] in ("Pending", "InProgress")
-        ]
-
-    def _do_machines(self, number: int) -> None:
-        moment = self._control.now.isoformat().replace("+00:00", "Z")
-        self._control.add_machines([{"lastSeen": moment}] * number)
-
-    def _machine(self, number: int, **changes: Any) -> None:
-        if machine := one_of(self._control.ids("machine"), number):
-            self._control.update_machine(machine, changes)
-
-    def _do_tag(self, number: int) -> None:
-        # Two tags only, so that machines come back to what they were.
-        self._machine(number, machineTags=[["a"], ["b"]][number % 2])
-
-    def _do_rename(self, number: int) -> None:
-        self._machine(number, computerDnsName=self._name())
-
-    def _do_seen(self, number: int) -> None:
-        self._machine(number, lastSeen=self._control.now.isoformat().replace("+00:00", "Z"))
-
-    def _do_regroup(self, number: int) -> None:
-        self._machine(number, rbacGroupId=900 + number % 3)
-
-    def _do_gone(self, number: int) -> None:
-        if len(self._control.ids("machine")) > 5:
-            self._control.remove("machine", one_of(self._control.ids("machine"), number) or "")
-
-    def _do_vulns(self, number: int) -> None:
-        self._control.add_vulnerabilities([{}] * number)
-
-    def _do_fixed(self, number: int) -> None:
-        if row := one_of(self._control.ids("vulnerability"), number):
-            self._control.remove("vulnerability", row)
-
-    def _do_upgraded(self, number: int) -> None:
-        if row := one_of(self._control.ids("vulnerability"), number):
-            self._number += 1
-            self._control.upgrade_software(row, f"99.{self._number}")
-
-    def _do_regenerate(self) -> None:
-        self._control.regenerate_export()
-
-    def _name(self) -> str:
-        self._number += 1
-        return f"name-{self._number}.contoso.com"
-
-    # What happens to the service, the clocks and the engine
-
-    async def _time(self, minutes: int) -> None:
-        span = min(timedelta(minutes=minutes), _LONGEST - self._passed)
-        self._passed += span
-        self._world.pass_time(span)
-
-    async def _clock(self, minutes: int) -> None:
-        self._world.clock += timedelta(minutes=minutes)
-
-    async def _tenant_faults(self, faults: list[dict[str, Any]]) -> None:
-        self._control.set_faults([Fault.from_json(fault) for fault in faults])
-
-    async def _engine_faults(self, faults: list[dict[str, Any]]) -> None:
-        self._world.proxy.play([EngineFault(**fault) for fault in faults])
-
-    async def _quota(self, path: str, per_minute: int) -> None:
-        self._control.set_quota(path, per_minute, 10 * per_minute)
-
-    async def _exhaust(self, path: str) -> None:
-        self._control.exhaust_quota(path)
-
-    async def _revoke(self) -> None:
-        self._control.revoke_tokens()
-
-    async def _rollover(self, stream: str) -> None:
-        self._world.rollover(stream)
-
-    async def _lose_state(self) -> None:
-        self._world.lose_state()
-
-    # What the collector does
-
-    async def _collect(self, *names: str) -> None:
-        try:
-            await self._world.collect(*names)
-        except AquilaError:
-            return  # the engine did not even answer when the collector was started
-
-    async def _during(self, of: Any, number: int, steps: list[Step]) -> None:
-        def happen() -> None:
-            for step in steps:
-                if step[0] == "rollover":
-                    self._world.rollover(step[1])
-                elif step[0] == "time":
-                    self._world.pass_time(timedelta(minutes=step[1]))
-                else:
-                    self._change(step)
-
-        self._world.proxy.at(of, number, happen)
-        await self._collect()
-        self._world.proxy.disarm()
-
-    async def _cut_off(self, of: Any, number: int) -> None:
-        """The pass ends in the middle, and the state is what it was at that moment."""
-        world, loop = self._world, asyncio.get_running_loop()
-        copy = world.job.folder / "cut-off.sqlite3"
-        running = asyncio.create_task(self._collect())
-
-        def cut_off() -> None:
-            world.copy_state(copy)
-            loop.call_soon_threadsafe(running.cancel)
-
-        world.proxy.at(of, number, cut_off)
-        await asyncio.wait([running])
-        if not world.proxy.disarm():
-            world.cut_offs += 1
-            world.put_state(copy)
-        elif not running.cancelled():
-            running.result()
-
-    async def _kill(self, of: Any, number: int) -> None:
-        """A collector in a process of its own is killed at that moment."""
-        world = self._world
-        started: list[subprocess.Popen[bytes]] = []
-
-        def kill() -> None:
-            started[0].kill()
-
-        world.proxy.at(of, number, kill)
-        started.append(world.start())
-        await asyncio.to_thread(started[0].wait)
-        world.kills += not world.proxy.disarm()
-
-    async def _replay(self) -> None:
-        self._world.proxy.play([])
-        await replay(self._world.job.settings(), self._world.job.tree)
-
-    async def _reconcile(self) -> None:
-        self._world.proxy.play([])
-        self._control.set_faults([])
-        settings, tree = self._world.job.settings(), self._world.job.tree
-        await reconcile(settings, tree, repair=True, retry_wait=False)

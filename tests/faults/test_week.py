@@ -12,7 +12,8 @@ from random import Random
 
 import pytest
 from tests.faults.conftest import MakeWorld
-from tests.faults.schedules import PATHS, Player, engine_fault, tenant_fault
+from tests.faults.player import Player
+from tests.faults.schedules import PATHS, engine_fault, tenant_fault
 from tests.faults.world import World
 from tests.plugins.tally import Tally
 from tests.system.conftest import STREAMS

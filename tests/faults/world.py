@@ -34,10 +34,15 @@ START = "2026-03-02T06:00:00Z"
 _PROGRAM = """
 import functools, sys, time
 sys.argv[0] = "aquila-mde"
-from aquila_mde.collect import runner
+from aquila_mde.collect import engine_lease, runner
+from tests.system.stateless import QUICK
+engine_lease.PACE = QUICK
 began = time.monotonic_ns()
 runner.now_ticks = lambda: {now} + (time.monotonic_ns() - began) // 100
 runner.Collector.open = functools.partial(runner.Collector.open, retry_wait=False)
+from aquila_mde.collect import backfill, reconcile
+backfill.backfill = functools.partial(backfill.backfill, retry_wait=False)
+reconcile.reconcile = functools.partial(reconcile.reconcile, retry_wait=False)
 from aquila_mde.cli import main
 main()
 """
@@ -129,8 +134,8 @@ class World:
         async with await self.open() as collector:
             return await collector.collect(names or None)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """A collector in a process of its own: one pass over all streams."""
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """A command in a process of its own; else a collector: one pass over all streams."""
         output = self.job.folder / "process.log"
         with output.open("ab") as log:
             return subprocess.Popen(
@@ -138,7 +143,7 @@ class World:
                     sys.executable,
                     "-c",
                     _PROGRAM.format(now=self.now()),
-                    "collect",
+                    *(command or ("collect",)),
                     "--config",
                     str(self.job.config()),
                 ],
@@ -180,6 +185,8 @@ class World:
             {"query": {"term": {"mde.checkpoint.stream": "vulnerability"}}},
         )
         self.chain_lost = self.chain_lost or not held["count"]
+        if self.job.stateless:
+            self.direct.ask("DELETE", f"/{self.direct.state_index}?ignore_unavailable=true")
         for file in self.state_files():
             file.unlink()
         self.lost_states += 1

@@ -11,7 +11,7 @@ while it runs; when it does not, the backfill takes its place and writes into it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -76,12 +76,14 @@ async def backfill(
     *,
     retry_wait: bool = True,
     progress: Progress | None = None,
+    now: Callable[[], Ticks] = now_ticks,
 ) -> list[BackfillReport]:
     """Deliver what the tenant holds from ``since`` to before ``until``.
 
     Without ``names`` of every stream that has a past: those that are collected by time and whose
     versions are told by it. A backfill that was cut off goes on when it is started with the same
     times. An error of a stream is in its report; the windows that were done stay done.
+    ``now`` stands in for the clock of this machine.
     """
     if until <= since:
         raise ConfigurationError("--to must be later than --from.")
@@ -97,7 +99,7 @@ async def backfill(
         reports: list[BackfillReport] = []
         try:
             for stream in wanted:
-                work = _Backfill(sides, stream, main, own, progress=progress)
+                work = _Backfill(sides, stream, main, own, progress=progress, now=now)
                 reports.append(work.report)
                 try:
                     await work.run(since, until)
@@ -152,8 +154,10 @@ class _Backfill:
         own: State,
         *,
         progress: Progress | None,
+        now: Callable[[], Ticks],
     ) -> None:
         self.report = BackfillReport(stream.name)
+        self._now = now
         self._sides = sides
         self._stream = stream
         self._main = main.stream(sides.tenant_id, stream.name)
@@ -212,7 +216,7 @@ class _Backfill:
         if kept is None:
             look_back = self._sides.settings.stream(self._stream.name).look_back
             reach = look_back or (spec.cursor.look_back if spec.cursor else timedelta())
-            kept = now_ticks() - ticks_of(reach)
+            kept = self._now() - ticks_of(reach)
         if under_way is not None and under_way.since is not None:
             kept = min(kept, under_way.since)
         return kept
@@ -244,7 +248,7 @@ class _Backfill:
         self, waiting: Iterator[Window], store: StreamStore, followed: str | None
     ) -> None:
         sides, stream = self._sides, self._stream
-        live, began = store is not self._own, now_ticks()
+        live, began = store is not self._own, self._now()
         for window in waiting:
             async with Delivery(
                 sides.sink, sides.index(stream), max_bytes=_DELIVERY_BYTES
@@ -254,7 +258,7 @@ class _Backfill:
                     store,
                     self.report.counts,
                     delivery,
-                    PassContext(now_ticks()),
+                    PassContext(self._now()),
                     field=followed,
                     joins=self._joins,
                     careful=True,

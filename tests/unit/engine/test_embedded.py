@@ -52,6 +52,16 @@ def test_nothing_is_left_after_the_end(install: Install, tmp_path: Path) -> None
     assert (engine.alive, engine.pid, engine.folder) == (False, None, None)
 
 
+def test_a_temporary_folder_is_made_where_it_was_wanted(install: Install, tmp_path: Path) -> None:
+    install(programs.ANSWERS)
+    wanted = tmp_path / "wanted"
+    wanted.mkdir()
+    with EmbeddedEngine(parent=wanted) as engine:
+        assert engine.folder
+        assert engine.folder.parent == wanted
+    assert list(wanted.iterdir()) == []
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_a_folder_that_was_given_or_is_to_be_kept_stays(
     given: bool, install: Install, tmp_path: Path
