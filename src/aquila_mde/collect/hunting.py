@@ -144,7 +144,8 @@ class Hunting:
                 await work.deliver(part.found.rows, position=_position(part))
                 if self._stop.is_set():
                     return False
-        store.finish(current, now=self._now(), keep_since=forget_before(spec, store.read()))
+        forget = forget_before(spec, store.read().cursor)
+        store.finish(current, now=self._now(), keep_since=forget)
         if self._counts.created > before or current.sweep:
             await checkpoints.write(field)
         return True
