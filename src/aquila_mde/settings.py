@@ -184,6 +184,14 @@ class HuntingSettings(_Part):
     """Rows after which the tenant cuts an answer, where that is not the documented number."""
 
 
+class MonitoringSettings(_Part):
+    """Where a running collector shows how it is: ``/metrics``, ``/healthz`` and ``/readyz``."""
+
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    """None: nowhere."""
+    address: str = Field(default="127.0.0.1", min_length=1)
+
+
 class _Layered(BaseSettings):
     """Settings of which the environment has the last word."""
 
@@ -219,6 +227,7 @@ class Settings(_Layered):
     """What remembers what was delivered: a file, which moves with the collector, or the engine."""
     streams: dict[str, StreamSettings] = {}
     hunting: HuntingSettings = HuntingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def stream(self, name: str) -> StreamSettings:

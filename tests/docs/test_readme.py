@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OTHER_VARIABLES = {
     *("AQUILA_CONFIG", "AQUILA_STATE", "AQUILA_LOG_LEVEL", "AQUILA_TENANT__API_URL"),
-    "AQUILA_CACHE",
+    *("AQUILA_CACHE", "AQUILA_MONITORING__PORT"),
 }
 
 
@@ -163,3 +163,13 @@ def test_every_file_that_is_named_exists(file: str) -> None:
         if path not in made_by_reader and not Path(ROOT / path).exists()
     ]
     assert missing == []
+
+
+def test_every_metric_is_described() -> None:
+    source = (ROOT / "src/aquila_mde/collect/telemetry.py").read_text(encoding="utf-8")
+    gauges = {f"aquila_mde_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', source)}
+    counters = {f"aquila_mde_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', source)}
+    assert len(gauges) + len(counters) > 8
+    text = section("Commands")
+    unsaid = {"aquila_mde_interval_seconds"}
+    assert {name for name in gauges | counters if f"`{name}`" not in text} <= unsaid

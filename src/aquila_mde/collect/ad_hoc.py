@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.hunts import HuntStream, hunt_stream
 from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.joins import Joins
@@ -107,7 +106,7 @@ async def index(asked: AdHoc, settings: Settings, tree: PackageTree) -> Counts:
         store = state.stream(sides.tenant_id, one.scope)
         name = sides.index(one.stream)
         await sides.sink.refresh_backing(name)
-        delivery = await opened.enter_async_context(Delivery(sides.sink, name))
+        delivery = await opened.enter_async_context(sides.delivery(name))
         work = sides.work(
             one.stream,
             store,

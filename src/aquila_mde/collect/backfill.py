@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.incremental import (
     collection_of,
@@ -250,9 +249,7 @@ class _Backfill:
         sides, stream = self._sides, self._stream
         live, began = store is not self._own, self._now()
         for window in waiting:
-            async with Delivery(
-                sides.sink, sides.index(stream), max_bytes=_DELIVERY_BYTES
-            ) as delivery:
+            async with sides.delivery(sides.index(stream), max_bytes=_DELIVERY_BYTES) as delivery:
                 work = sides.work(
                     stream,
                     store,

@@ -43,6 +43,11 @@ class Delivery:
         self._bytes = 0
         self._waiting: deque[tuple[asyncio.Task[list[Outcome]], int, Done]] = deque()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is under way or waits."""
+        return self._bytes
+
     async def __aenter__(self) -> Delivery:
         return self
 

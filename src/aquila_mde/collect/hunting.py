@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from aquila_mde.collect.checkpoint import Checkpoints
-from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.hunts import HuntStream, hunt_stream
 from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.incremental import Reach, forget_before, reach
@@ -124,7 +123,7 @@ class Hunting:
         if careful:
             await sides.sink.refresh_backing(sides.index(one.stream))
         before = self._counts.created
-        async with Delivery(sides.sink, sides.index(one.stream)) as delivery:
+        async with sides.delivery(sides.index(one.stream)) as delivery:
             work = sides.work(
                 one.stream,
                 store,

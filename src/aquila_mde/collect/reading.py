@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from aquila_mde.collect.checkpoint import Checkpoints
-from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.delta import (
     collect_delta,
     forget_changes_before,
@@ -170,7 +169,7 @@ class Reading:
         sides, index = self._sides, self._sides.index(stream)
         if careful:
             await sides.sink.refresh_backing(index)
-        async with Delivery(sides.sink, index) as delivery:
+        async with sides.delivery(index) as delivery:
             yield sides.work(
                 stream,
                 self._store,

@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 import structlog
 
-from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.delta_store import DeltaStore
 from aquila_mde.collect.hunting import HuntPage, HuntReader
 from aquila_mde.collect.hunts import hunt_stream
@@ -305,7 +304,7 @@ class _Comparison:
         if self._notes is None:
             yield None
             return
-        async with Delivery(self._sides.sink, self.report.index) as delivery:
+        async with self._sides.delivery(self.report.index) as delivery:
             counts = Counts()
             work = self._sides.work(
                 self._stream,

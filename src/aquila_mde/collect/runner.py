@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,37 +15,22 @@ from aquila_mde.collect.engine_lease import StateTakenError
 from aquila_mde.collect.hunting import Hunting
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.reading import Reading
+from aquila_mde.collect.report import StreamReport
 from aquila_mde.collect.sides import Sides, for_stream
 from aquila_mde.collect.state import Pass, State, StreamStore
 from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_place import open_state
 from aquila_mde.collect.stream_pass import Counts, Progress
-from aquila_mde.defender.times import Ticks
+from aquila_mde.collect.telemetry import Telemetry
+from aquila_mde.defender.times import TICKS_PER_SECOND, Ticks
 from aquila_mde.errors import AquilaError, RetriableError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
 
+__all__ = ["Collector", "StreamReport", "now_ticks"]
+
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class StreamReport:
-    """What one pass over one stream did."""
-
-    stream: str
-    records: int
-    """Records that the tenant gave."""
-    created: int
-    existing: int
-    """Records that were in the index already."""
-    dead: int
-    """Records that the engine refused and the dead-letter stream has."""
-    requests: int
-    seconds: float
-    complete: bool
-    """Whether the pass reached its end; one that was stopped goes on next time."""
-    error: AquilaError | None = None
 
 
 def now_ticks() -> Ticks:
@@ -63,9 +47,11 @@ class Collector:
         state: State,
         *,
         progress: Progress | None,
+        telemetry: Telemetry | None = None,
         now: Callable[[], Ticks] | None = None,
     ) -> None:
         self.streams = sides.streams
+        self._telemetry = telemetry
         self._now = now or now_ticks
         self._sides = sides
         self._state = state
@@ -79,12 +65,14 @@ class Collector:
         *,
         retry_wait: bool = True,
         progress: Progress | None = None,
+        telemetry: Telemetry | None = None,
         now: Callable[[], Ticks] | None = None,
     ) -> Collector:
         """Check the declarative files, connect to the engine and take the state.
 
-        ``retry_wait`` off turns every wait between tries off. ``now`` stands in for the clock of
-        this machine. Raises an :class:`AquilaError` of the part that is not ready.
+        ``retry_wait`` off turns every wait between tries off. ``telemetry`` counts what is done.
+        ``now`` stands in for the clock of this machine. Raises an :class:`AquilaError` of the
+        part that is not ready.
         """
         sides = await Sides.open(settings, tree, retry_wait=retry_wait)
         try:
@@ -92,7 +80,10 @@ class Collector:
         except BaseException:
             await sides.aclose()
             raise
-        return cls(sides, state, progress=progress, now=now)
+        collector = cls(sides, state, progress=progress, telemetry=telemetry, now=now)
+        if telemetry is not None:
+            telemetry.watch(sides.readings(), collector._last_complete())
+        return collector
 
     async def __aenter__(self) -> Collector:
         return self
@@ -129,7 +120,20 @@ class Collector:
     async def run(self, stop: asyncio.Event) -> None:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
         read_once = {stream.name: asyncio.Event() for stream in self.streams}
-        await _together([self._repeat(stream, stop, read_once) for stream in self.streams])
+        works = [self._repeat(stream, stop, read_once) for stream in self.streams]
+        await _together([*works, self._live(stop)])
+
+    async def _live(self, stop: asyncio.Event) -> None:
+        """Give a sign of life now and then, until ``stop``."""
+        while self._telemetry is not None and not stop.is_set():
+            self._telemetry.beat()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _BEAT_SECONDS)
+
+    def _last_complete(self) -> dict[str, float]:
+        """When the last complete pass of each stream was, in seconds since 1970."""
+        last = {stream.name: self._store(stream).read().last_pass for stream in self.streams}
+        return {name: at / TICKS_PER_SECOND for name, at in last.items() if at is not None}
 
     def _feeds(self, source: Stream) -> list[Join]:
         """The joins of other streams that take their partners from ``source``."""
@@ -173,8 +177,9 @@ class Collector:
         read_once[stream.name].set()
 
     async def _pass(self, stream: Stream, stop: asyncio.Event) -> StreamReport:
-        began = time.monotonic()
+        began, since = time.monotonic(), time.time()
         counts, calls = Counts(), self._sides.calls(stream.name)
+        retries = self._sides.retries(stream.name)
         complete, error = False, None
         store = self._store(stream)
         try:
@@ -215,7 +220,7 @@ class Collector:
             # A state that cannot be read or written may not take this either.
             with suppress(StateError):
                 store.fail(error.message)
-        return StreamReport(
+        report = StreamReport(
             stream=stream.name,
             records=counts.records,
             created=counts.created,
@@ -226,6 +231,10 @@ class Collector:
             complete=complete,
             error=error,
         )
+        if self._telemetry is not None:
+            again = self._sides.retries(stream.name) - retries
+            self._telemetry.passed(report, began=since, retries=again)
+        return report
 
     async def _refresh(self, join: Join) -> None:
         try:
@@ -259,3 +268,4 @@ async def _together(works: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Resu
 _Result = TypeVar("_Result")
 _AFTER_ERROR_SECONDS = 60.0
 """Longest pause after a pass that failed; its own retries have waited already."""
+_BEAT_SECONDS = 5.0

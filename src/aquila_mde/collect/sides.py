@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
@@ -19,6 +20,7 @@ from aquila_mde.collect.joins import Join, Joins
 from aquila_mde.collect.state import StreamStore
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.collect.telemetry import Readings
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import Cloud, resolve_cloud
@@ -57,6 +59,7 @@ class Sides:
         """The hunting queries that are run."""
         self._graph = graph
         self.engine = engine
+        self._deliveries: WeakSet[Delivery] = WeakSet()
         self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
         self._tenant = {"id": tenant.id, "portal": portal}
@@ -136,6 +139,26 @@ class Sides:
         """Requests sent to Microsoft for ``stream`` so far."""
         clients = [self.client, *([self._graph] if self._graph else [])]
         return sum(client.calls(stream) for client in clients)
+
+    def retries(self, stream: str) -> int:
+        """How many of them were repeated ones."""
+        clients = [self.client, *([self._graph] if self._graph else [])]
+        return sum(client.retries(stream) for client in clients)
+
+    def delivery(self, index: str, **options: int) -> Delivery:
+        """What takes documents for ``index`` to the engine."""
+        made = Delivery(self.sink, index, **options)
+        self._deliveries.add(made)
+        return made
+
+    def readings(self) -> Readings:
+        """What telemetry asks for when somebody looks."""
+        expires = Credential.from_settings(self.settings.tenant).expires()
+        return Readings(
+            queue_bytes=lambda: sum(each.waiting_bytes for each in list(self._deliveries)),
+            quota_left=self.client.quota_left,
+            credential_expires=None if expires is None else expires.timestamp(),
+        )
 
     def hunting(self, stream: Stream) -> HuntingApi:
         """What answers the queries of ``stream``, by the settings."""

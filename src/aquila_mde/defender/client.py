@@ -102,6 +102,7 @@ class DefenderClient:
         self.retry = retry or RetryPolicy()
         self._budgets: dict[str, Budget] = {}
         self._calls: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
         self._page_limits: defaultdict[tuple[str, ...], PageLimit] = defaultdict(PageLimit)
         self._http = http_client(ca_file)
 
@@ -112,6 +113,14 @@ class DefenderClient:
     def calls(self, stream: str) -> int:
         """Requests sent to the API for ``stream`` so far, repeated ones included."""
         return self._calls[stream]
+
+    def retries(self, stream: str) -> int:
+        """How many of these were made because the one before failed."""
+        return self._retries[stream]
+
+    def quota_left(self) -> dict[str, int]:
+        """By path, the calls that are still within the quota of this hour."""
+        return {path: budget.left() for path, budget in self._budgets.items()}
 
     def budget(self, path: str, per_minute: int, per_hour: int) -> None:
         """Declare the quota of the endpoint ``path``; declared again, the first one stays."""
@@ -169,8 +178,10 @@ class DefenderClient:
                 wait_jitter=_FIRST_WAIT if wait else 0,
             ):
                 with attempt:
-                    if attempt.num > 1 and budget is not None:
-                        await budget.take()
+                    if attempt.num > 1:
+                        self._retries[call.stream] += 1
+                        if budget is not None:
+                            await budget.take()
                     give_up = call.may_fail and attempt.num >= _EXPAND_TRIES
                     return await self._ask(url, budget, call, give_up=give_up)
             raise AssertionError("stamina returns or raises")  # pragma: no cover

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 
 from aiolimiter import AsyncLimiter
 
@@ -20,11 +22,27 @@ class Budget:
         self._limiters = (_limiter(per_minute, _MINUTE), _limiter(per_hour, _HOUR))
         self._wait = wait
         self._rest_until = 0.0
+        self._per_hour = per_hour
+        self._calls: deque[float] = deque()
 
     async def take(self) -> None:
         """Wait until one more call is within the quota, and count it."""
-        if not self._wait:
-            return
+        if self._wait:
+            await self._wait_for_room()
+        self._calls.append(time.monotonic())
+        self._forget()
+
+    def left(self) -> int:
+        """The calls that are still within the quota of an hour."""
+        since = time.monotonic() - _HOUR
+        return max(0, self._per_hour - sum(call > since for call in list(self._calls)))
+
+    def _forget(self) -> None:
+        since = time.monotonic() - _HOUR
+        while self._calls and self._calls[0] <= since:
+            self._calls.popleft()
+
+    async def _wait_for_room(self) -> None:
         for limiter in self._limiters:
             await limiter.acquire()
         clock = asyncio.get_running_loop().time
