@@ -170,6 +170,6 @@ def test_every_metric_is_described() -> None:
     gauges = {f"aquila_mde_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', source)}
     counters = {f"aquila_mde_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', source)}
     assert len(gauges) + len(counters) > 8
-    text = section("Commands")
+    text = section("Monitoring")
     unsaid = {"aquila_mde_interval_seconds"}
     assert {name for name in gauges | counters if f"`{name}`" not in text} <= unsaid
