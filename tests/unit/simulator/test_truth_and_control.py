@@ -34,7 +34,9 @@ def test_the_truth_is_what_a_client_reads(simulator: StartSimulator, call: Call)
     alerts = caller.values("/api/alerts")
     truth = server.control.truth("alert")
     assert truth["entities"] == len(alerts)
-    assert sorted(truth["versions"]) == sorted((a["id"], a["lastUpdateTime"]) for a in alerts)
+    assert sorted(truth["versions"]) == sorted(
+        (a["id"], a["lastUpdateTime"], a["status"]) for a in alerts
+    )
     actions = caller.values("/api/machineactions")
     keys = server.control.truth("machine_action")["versions"]
     assert sorted(key[:3] for key in keys) == sorted(
