@@ -112,3 +112,24 @@ async def test_a_clock_that_is_ahead_or_behind_loses_nothing(hunter: Hunter) -> 
     there = len(hunter.control.hunt("DeviceFileEvents"))
     assert hunter.count() >= rows(hunter, since="datetime(2026-03-01T09:30:00Z)")
     assert hunter.count() <= there
+
+
+async def test_a_clock_that_is_ahead_counts_no_bin_before_it_is_over(hunter: Hunter) -> None:
+    counting = EVERYTHING.replace("ids: [DeviceId, Timestamp, ReportId]", "ids: [Timestamp]")
+    hunter.hunting["queries"] = []
+    hunter.write(
+        "by_hour", f"{counting}  | summarize Files = count() by bin(Timestamp, 1h)\nbin: 1h\n"
+    )
+    truth = hunter.now
+    for shift in (timedelta(hours=5), timedelta(hours=2), timedelta(0), timedelta(hours=3)):
+        ticks = int(shift.total_seconds()) * 10_000_000
+        hunter.now = lambda ticks=ticks: truth() + ticks  # type: ignore[method-assign, misc]
+        assert (await hunter.collect()).error is None
+        hunter.control.advance(timedelta(minutes=31))
+    documents = hunter.documents()
+    counted = sum(int(each["mde"]["hunting"]["extra"]["files"]) for each in documents)
+    hours = {each["@timestamp"] for each in documents}
+    assert len(documents) == len(hours) == 20
+    # The last pass was at 11:03; what a bin has at the end of its hour of waiting is all there is.
+    bound = f"Timestamp >= datetime({min(hours)}) and Timestamp < datetime(2026-03-02T10:00:00Z)"
+    assert counted == len(hunter.control.hunt(f"DeviceFileEvents | where {bound}"))

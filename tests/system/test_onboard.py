@@ -347,3 +347,16 @@ async def test_no_thread_is_left_when_the_sign_in_is_cancelled(desk: OpenDesk) -
     run.signal(signal.SIGINT)
     done = await asyncio.to_thread(run.end)
     assert done.exit_code == 130
+
+
+@pytest.mark.parametrize("api", ["defender", "graph"])
+def test_hunting_asks_for_its_permission_once_it_is_on(desk: OpenDesk, api: str) -> None:
+    here = desk({"streams": {"hunting": {"enabled": True}}, "hunting": {"api": api}})
+    run = here.onboard("--yes")
+    assert run.exit_code == 0, run.output
+    (application,) = here.server.control.directory()["applications"]
+    (access,) = application["requiredResourceAccess"]
+    assert len(access["resourceAccess"]) == len(NEEDED) + (api == "defender")
+    assert ("permission AdvancedQuery.Read.All" in run.output) == (api == "defender")
+    by_hand = "ThreatHunting.Read.All: add it by hand" in " ".join(run.output.split())
+    assert by_hand == (api == "graph")

@@ -24,12 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
     "collect": FOUNDATION | {"defender", "elastic"},
+    "check": FOUNDATION | {"defender", "elastic", "collect"},
     "preview": FOUNDATION | {"elastic", "dashboards"},
     "demo": FOUNDATION | {"defender", "elastic", "collect", "simulator", "engine", "preview"},
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview", "onboard"},
+    | {"demo", "trial", "preview", "onboard", "check"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"
@@ -87,4 +88,4 @@ def test_defender_and_elastic_are_strangers() -> None:
     assert "elastic" not in ALLOWED["defender"]
     assert "defender" not in ALLOWED["elastic"]
     both = {layer for layer, may in ALLOWED.items() if {"defender", "elastic"} <= may}
-    assert both == {"collect", "demo", "cli"}
+    assert both == {"collect", "check", "demo", "cli"}

@@ -12,6 +12,7 @@ from aquila_mde import __version__
 from aquila_mde.cli import (
     backfill,
     build,
+    check,
     collect,
     demo,
     engine,
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    *(demo, onboard, install, collect, run, status, reconcile, replay, backfill, uninstall),
+    *(demo, onboard, install, check, collect, run, status, reconcile, replay, backfill, uninstall),
     *(hunt, preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))

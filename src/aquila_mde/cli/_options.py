@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.logs import configure_logging
 from aquila_mde.settings import ElasticsearchSettings, Settings, load_engine_settings, load_settings
+from aquila_mde.streams.collect_spec import parse_duration
 
 
 class LogLevel(StrEnum):
@@ -70,6 +72,14 @@ def read_engine_settings(config: Path | None, level: LogLevel | None) -> Elastic
     """Where the engine is, for commands that do not speak to the tenant."""
     start_logging(level, LogLevel.WARNING)
     return load_engine_settings(config)
+
+
+def read_duration(text: str, option: str) -> timedelta:
+    """What was typed for ``option``."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {error}") from None
 
 
 class MissingExtraError(AquilaError):

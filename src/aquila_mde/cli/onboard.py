@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aquila_mde.cli._options import JsonOption, LogLevel, LogLevelOption, start_logging
+from aquila_mde.cli._options import (
+    JsonOption,
+    LogLevel,
+    LogLevelOption,
+    read_duration,
+    start_logging,
+)
 from aquila_mde.cli._output import complain, print_json, say
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.onboard.keeping import Kind
 from aquila_mde.settings import load_onboarding_settings
-from aquila_mde.streams.collect_spec import parse_duration
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
@@ -105,11 +110,11 @@ def onboard(
         client_id=client_id,
         name=name,
         kind=credential,
-        valid_for=_duration(valid_for, "--valid-for"),
+        valid_for=read_duration(valid_for, "--valid-for"),
         rotate=rotate,
         consents=not no_consent,
         dry_run=dry_run,
-        wait=_duration(wait, "--wait"),
+        wait=read_duration(wait, "--wait"),
     )
     shown = _Shown(complain if as_json else say, ask=not (yes or dry_run))
     try:
@@ -205,10 +210,3 @@ def _as_dict(outcome: Outcome, config: Path) -> dict[str, Any]:
         "consent_link": outcome.consent_link or None,
         "permissions": {name: name in outcome.roles for name in plan.permissions},
     }
-
-
-def _duration(text: str, option: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option} {error}") from None

@@ -212,7 +212,7 @@ class _Backfill:
     def _border(self) -> Ticks:
         """Before it the collector reads nothing again."""
         spec, state, under_way = self._stream.collect, self._main.read(), self._main.under_way()
-        kept = forget_before(spec, state)
+        kept = forget_before(spec, state.cursor)
         if kept is None:
             look_back = self._sides.settings.stream(self._stream.name).look_back
             reach = look_back or (spec.cursor.look_back if spec.cursor else timedelta())

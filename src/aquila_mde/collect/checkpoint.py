@@ -94,7 +94,7 @@ class Checkpoints:
             # Somebody deleted them to have them collected again.
             return
         reached = dataclasses.replace(store.read(), cursor=cursor, cursor_field=field)
-        since = forget_before(spec, reached)
+        since = forget_before(spec, reached.cursor)
         ids = 0
         async for hits in documents.since(cursor if since is None else since):
             batch = Batch(delivered=[(hit.id, when) for hit, when in documents.timed(hits)])

@@ -6,8 +6,9 @@ It has the shape that an Elastic Agent sends, so one ingest pipeline serves both
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -16,14 +17,15 @@ from aquila_mde.elastic.documents import ACTION
 from aquila_mde.streams.stream import Stream
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _BEFORE_ID = ACTION + b'"'
-_BEFORE_TEXT = b'}},"message":"'
+_END_OF_MDE = b"}}"
+_BEFORE_TEXT = _END_OF_MDE + b',"message":"'
 _END = b'"}\n'
 _BETWEEN = _END + _BEFORE_ID
-_APART = b"\x7f"
-"""Put between records that are encoded at once: it is rare, and stays as it is."""
-_LINES_APART = _APART * 16
-"""Long, because the search for it then takes long steps."""
+_LINES_APART = b"\x7f" * 16
+"""Put between lines that are encoded at once: it is rare, and stays as it is. Long, because the
+search for it then takes long steps."""
 
 
 class DocumentWriter:
@@ -32,10 +34,10 @@ class DocumentWriter:
     def __init__(
         self, stream: Stream, namespace: str, *, tenant: dict[str, str], observed: datetime
     ) -> None:
-        self._stream = stream
-        self._namespace = namespace
+        self._observed = iso_milliseconds(observed)
+        data_stream = {"type": "logs", "dataset": stream.dataset, "namespace": namespace}
+        self._data_stream = msgspec.Raw(_encode(data_stream))
         self._join: dict[str, Any] = {"tenant": tenant}
-        self._observed = observed
         self._encode_head()
 
     def join(self, name: str, value: dict[str, Any]) -> None:
@@ -45,13 +47,41 @@ class DocumentWriter:
 
     def write(self, record: bytes) -> bytes:
         """The document of ``record`` alone, as one line of JSON without its line break."""
-        return b"".join((self._head, _BEFORE_TEXT, *escaped([record]), b'"}'))
+        return _encode(*self._documents([record], []))
+
+    def records(
+        self,
+        ids: Sequence[str],
+        records: Sequence[msgspec.Raw | bytes],
+        members: Sequence[list[bytes]],
+    ) -> bytes:
+        """The documents of ``records`` as the lines of a bulk request.
+
+        Each list of ``members`` has for every document a member of ``mde.join``, beginning with its
+        comma, or nothing. Bytes that are no UTF-8 are replaced.
+        """
+        lines: list[_Action | _Document] = [_NO_ACTION] * (2 * len(ids))
+        lines[0::2] = map(_Action, map(_Target, ids))
+        lines[1::2] = self._documents(records, members)
+        return _encode_lines(lines)
+
+    def _documents(
+        self, records: Sequence[msgspec.Raw | bytes], members: Sequence[list[bytes]]
+    ) -> Iterator[_Document]:
+        joins = zip(repeat(self._mde, len(records)), *members, repeat(_END_OF_MDE), strict=False)
+        return map(
+            _Document,
+            repeat(self._observed),
+            repeat(self._data_stream),
+            map(msgspec.Raw, map(b"".join, joins)),
+            map(str, records, repeat("utf-8"), repeat("replace")),
+        )
 
     def lines(self, ids: list[bytes], texts: list[bytes], members: Sequence[list[bytes]]) -> bytes:
         """Documents as the lines of a bulk request.
 
-        ``texts`` are the records as :func:`escaped` gives them. Each list of ``members`` has for
-        every document a member of ``mde.join``, beginning with its comma, or nothing.
+        ``texts`` are the records as :func:`escaped_lines` gives them, ``members`` as for
+        :meth:`records`.
         """
         if not ids:
             return b""
@@ -70,34 +100,18 @@ class DocumentWriter:
         return b"".join(pieces)
 
     def _encode_head(self) -> None:
-        head = {
-            "@timestamp": iso_milliseconds(self._observed),
-            "data_stream": {
-                "type": "logs",
-                "dataset": self._stream.dataset,
-                "namespace": self._namespace,
-            },
-            "mde": {"join": self._join},
-        }
         # All but the three last brackets: mde.join is left open.
-        self._head = _encode(head)[:-3]
-
-
-def escaped(records: Sequence[msgspec.Raw | bytes]) -> list[bytes]:
-    """Each of ``records`` as the content of a JSON string."""
-    try:
-        text = _APART.join(records).decode()
-        found = _encode(text)[1:-1].split(_APART)
-    except UnicodeDecodeError:
-        found = []
-    if len(found) != len(records):
-        # One of them has that character itself, or is no UTF-8.
-        found = [_encode(bytes(record).decode(errors="replace"))[1:-1] for record in records]
-    return found
+        self._mde = _encode({"join": self._join})[: -len(_END_OF_MDE)]
+        head = {
+            "@timestamp": self._observed,
+            "data_stream": self._data_stream,
+            "mde": msgspec.Raw(self._mde),
+        }
+        self._head = _encode(head)[:-1]
 
 
 def escaped_lines(text: bytes) -> list[bytes] | None:
-    """Each line of ``text`` as :func:`escaped` gives it; ``None`` where that takes more care.
+    """Each line of ``text`` as the content of a JSON string; ``None`` where that takes more care.
 
     All of them begin with a brace.
     """
@@ -114,8 +128,22 @@ def original_of(document: bytes) -> bytes:
     return msgspec.json.decode(document, type=_Document).message.encode()
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, gc=False):
+    timestamp: str = msgspec.field(name="@timestamp")
+    data_stream: msgspec.Raw
+    mde: msgspec.Raw
     message: str
+
+
+class _Target(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="_id")
+
+
+class _Action(msgspec.Struct, gc=False):
+    create: _Target
+
+
+_NO_ACTION = _Action(_Target(""))
 
 
 def with_join(document: bytes, name: str, value: bytes) -> bytes:

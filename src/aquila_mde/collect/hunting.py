@@ -137,12 +137,15 @@ class Hunting:
                 progress=self._progress,
             )
             start = current.since if current.position is None else current.position
-            async for part in self._slices(one, api, start or 0, until, current, first=first):
+            # Whole bins, also when they were shorter or longer before.
+            start = (start or 0) // (one.bin or 1) * (one.bin or 1)
+            async for part in self._slices(one, api, start, until, current, first=first):
                 work.writer.join("hunt", one.told(part.start, part.end))
                 await work.deliver(part.found.rows, position=_position(part))
                 if self._stop.is_set():
                     return False
-        store.finish(current, now=self._now(), keep_since=forget_before(spec, store.read()))
+        forget = forget_before(spec, store.read().cursor)
+        store.finish(current, now=self._now(), keep_since=forget)
         if self._counts.created > before or current.sweep:
             await checkpoints.write(field)
         return True
@@ -166,11 +169,18 @@ class Hunting:
         step = one.bin or 1
         async for part in api.slices(query, since, until, stream=name, step=step):
             server = part.found.server_time
-            if first and server is not None and part.start > server:
+            if server is not None and first and part.start > server:
                 back = max(0, current.started - (current.since or 0))
                 earlier = max(0, server - back) // step * step
-                end = min(until, server // step * step if one.bin else server)
-                async for again in api.slices(query, earlier, end, stream=name, step=step):
+                async for again in self._slices(
+                    one, api, earlier, one.over(server), current, first=False
+                ):
+                    yield again
+                return
+            if server is not None and one.bin and part.end > one.over(server):
+                # By its own clock the last bins are not over, so their rows are not all there.
+                end = one.over(server)
+                async for again in api.slices(query, part.start, end, stream=name, step=step):
                     yield again
                 return
             yield part
@@ -213,10 +223,10 @@ def _span(
     look_back = spec.cursor.look_back if spec.cursor else None
     if one.bin is None:
         return reach(spec, state, store, now=now, look_back=look_back), now
-    overlap = ticks_of(spec.cursor.overlap) if spec.cursor else 0
-    until = (now - overlap) // one.bin * one.bin
-    first = (now - ticks_of(look_back)) if look_back else until
-    since = first // one.bin * one.bin if state.cursor is None else state.cursor
+    until = one.over(now)
+    since = state.cursor
+    if since is None:
+        since = (now - ticks_of(look_back)) if look_back else until
     return Reach(max(0, since), sweep=state.cursor is None), until
 
 

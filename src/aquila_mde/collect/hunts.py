@@ -43,6 +43,14 @@ class HuntStream:
         """The time that one row stands for, where it is no moment."""
         return ticks_of(self.hunt.hunt.bin) if self.hunt.hunt.bin else None
 
+    def over(self, now: Ticks) -> Ticks:
+        """The end of the last bin whose rows have had their time to become visible by ``now``."""
+        if self.bin is None:
+            return now
+        cursor = self.stream.collect.cursor
+        overlap = ticks_of(cursor.overlap) if cursor else 0
+        return (now - overlap) // self.bin * self.bin
+
     def told(self, start: Ticks, end: Ticks) -> dict[str, Any]:
         """What the documents of a slice say of the query that found them."""
         hunt = self.hunt.hunt

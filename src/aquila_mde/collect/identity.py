@@ -11,7 +11,9 @@ import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
+from operator import methodcaller
 from typing import Any
 
 import msgspec
@@ -23,13 +25,15 @@ from aquila_mde.collect.properties import (
     top_of,
     whole,
 )
-from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
+from aquila_mde.defender.times import Ticks, parse_each, parse_ticks, ticks_of
 from aquila_mde.streams.casing import camel_case
 from aquila_mde.streams.collect_spec import CollectSpec, Identity, Part
 
 _SCHEME = "1"
 ID_BYTES = 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_hash = partial(hashlib.blake2b, digest_size=ID_BYTES)
+_digest = methodcaller("digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class IdentityReader:
         all_of_it = identity.by_content or any(
             part.columns_or_all is not None for part in identity.parts
         )
-        self._decode = whole if all_of_it else PropertyReader(dict.fromkeys(names))
+        self._properties = None if all_of_it else PropertyReader(dict.fromkeys(names))
 
     def read(self, record: msgspec.Raw | bytes, context: PassContext) -> Version:
         """The version of ``record``, joined with nothing: :meth:`values` and :meth:`version`."""
@@ -102,7 +106,7 @@ class IdentityReader:
 
         Raises ``msgspec.DecodeError`` when it is no JSON object.
         """
-        values = self._decode(record)
+        values = whole(record) if self._properties is None else self._properties(record)
         for names in self._named_otherwise:
             for name in names:
                 if values.get(name):
@@ -111,42 +115,42 @@ class IdentityReader:
                 return whole(record) | values
         return values
 
-    def versions(
-        self,
-        records: Sequence[msgspec.Raw | bytes],
-        values: Sequence[dict[str, Any]],
-        context: PassContext,
-        joined: Sequence[Sequence[bytes]],
-    ) -> list[Version]:
-        """The version of each of ``records``, as :meth:`version` gives it."""
-        told = self._told(values)
-        if told is None:
-            return [
-                self.version(record, each, context, found)
-                for record, each, found in zip(records, values, joined, strict=True)
-            ]
-        digests = [hashlib.blake2b(each.encode(), digest_size=ID_BYTES).digest() for each in told]
-        ids = b"".join(each + b"\n" for each in written_ids(digests)).decode().split("\n")[:-1]
-        return [
-            Version(
-                document_id,
-                each[self._entity],
-                _ticks(each.get(self._time_field)) if self._time_field else None,
-                None,
-                "",
-                _text(each.get(self._status_field)) if self._status_field else "",
-            )
-            for document_id, each in zip(ids, values, strict=True)
-        ]
+    def columns(self, records: Iterable[msgspec.Raw | bytes]) -> dict[str, list[Any]] | None:
+        """:meth:`values` of all ``records``, property by property.
 
-    def _told(self, values: Sequence[dict[str, Any]]) -> list[str] | None:
-        """What the ids are digests of, if every part is one property and none is missing."""
-        if self._plain is None:
+        ``None`` where their versions have to be told one by one: one of them is no JSON object or
+        lacks a part of its identity, or something else than single properties tells them.
+        """
+        if not self._plain or self._properties is None:
             return None
-        columns = [[each[name] for each in values] for name in self._plain]
-        if any(set(map(type, column)) != {str} or "" in column for column in columns):
+        try:
+            columns = self._properties.columns(records)
+        except msgspec.DecodeError:
             return None
-        return list(map("\0".join, zip(repeat(self._prefix), *columns, strict=False)))
+        for name in self._plain:
+            column = columns[name]
+            if set(map(type, column)) != {str} or "" in column:
+                return None
+        return columns
+
+    def versions(self, columns: dict[str, list[Any]]) -> list[Version]:
+        """The version of each record of which :meth:`columns` has read ``columns``."""
+        entities = columns[self._entity]
+        parts = [columns[name] for name in self._plain]
+        told = map("\0".join, zip(repeat(self._prefix), *parts, strict=False))
+        digests = map(_digest, map(_hash, map(str.encode, told)))
+        statuses = map(_text, columns[self._status_field]) if self._status_field else repeat("")
+        return list(
+            map(
+                Version,
+                b"\n".join(written_ids(digests)).decode().split("\n"),
+                entities,
+                _times(columns[self._time_field]) if self._time_field else repeat(None),
+                repeat(None),
+                repeat(""),
+                statuses,
+            )
+        )
 
     def version(
         self,
@@ -184,13 +188,13 @@ class IdentityReader:
         )
 
 
-def _plain(identity: Identity) -> tuple[str, ...] | None:
+def _plain(identity: Identity) -> tuple[str, ...]:
     """The properties that versions are told by, the entity among them, if nothing else is."""
     names = tuple(part.candidates[0] for part in identity.parts if part.candidates)
     simple = all(len(part.candidates) == 1 and not part.otherwise for part in identity.parts)
     if simple and identity.entity in names and identity.renew is None:
         return names
-    return None
+    return ()
 
 
 def id_prefix(tenant_id: str) -> str:
@@ -289,6 +293,13 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return msgspec.json.encode(canonical(value), order="sorted").decode()
+
+
+def _times(values: list[Any]) -> Sequence[Ticks | None]:
+    try:
+        return parse_each(values)
+    except (TypeError, ValueError):
+        return list(map(_ticks, values))
 
 
 def _ticks(value: Any) -> Ticks | None:

@@ -72,16 +72,19 @@ def reach(
     return Reach(max(0, since), sweep=due)
 
 
-def forget_before(spec: CollectSpec, state: StreamState) -> Ticks | None:
-    """The time before which no later pass reads again, so that ids need not be remembered."""
-    if spec.cursor is None or state.cursor is None:
+def forget_before(spec: CollectSpec, cursor: Ticks | None) -> Ticks | None:
+    """The time before which no pass reads again once the cursor stands at ``cursor``.
+
+    Ids of older records need not be remembered.
+    """
+    if spec.cursor is None or cursor is None:
         return None
     read_again = [spec.cursor.overlap]
     if spec.sweep:
         read_again.append(spec.sweep.look_back)
     if spec.cursor.otherwise:
         read_again.append(spec.cursor.otherwise.open.at_most)
-    return state.cursor - ticks_of(max(read_again) + _FORGET_MARGIN)
+    return cursor - ticks_of(max(read_again) + _FORGET_MARGIN)
 
 
 def followed_values(spec: CollectSpec, field: str | None) -> frozenset[str] | None:
@@ -134,6 +137,9 @@ async def collect_incremental(
                 look_back=first_look_back,
             )
     async for page in pages:
+        if field is not None:
+            # Where the service's clock is now, the cursor is at least when this pass has ended.
+            work.remember_since = forget_before(stream.collect, page.server_time)
         await work.deliver(
             page.records,
             position=page.done_until if field else None,

@@ -7,7 +7,7 @@ they go into a document, so that joining costs one look-up and no decoding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -80,20 +80,18 @@ class Join:
         self._dated = _JOINED_AT in properties
         self._cut = _Cutter([each for each in properties if each != _JOINED_AT], self.spec.volatile)
 
-    def value(self, partner: bytes, now: Ticks) -> bytes:
-        """What the value of a partner is in a document that is joined ``now``."""
+    def values(self, now: Ticks, before: bytes = b"") -> Callable[[bytes], bytes]:
+        """Makes of a partner its value in a document that is joined ``now``, behind ``before``."""
         if not self._dated:
-            return partner
-        comma = "" if partner == b"{}" else ","
-        return partner[:-1] + f'{comma}"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
+            return lambda partner: before + partner
+        end = f'"{_JOINED_AT}":"{format_ticks(now)}"}}'.encode()
+        return lambda partner: before + partner[:-1] + (b"" if partner == b"{}" else b",") + end
 
     def find(self, keys: Sequence[str | None], now: Ticks) -> list[Found]:
         """For each of ``keys`` the member of ``mde.join``, beginning with its comma, and digest."""
         if now != self._now:
             self._now = now
-            self.store.form(
-                lambda value: b',"%b":%b' % (self.name.encode(), self.value(value, now))
-            )
+            self.store.form(self.values(now, b',"%b":' % self.name.encode()))
         return self.store.find_each(keys)
 
     def learn(self, records: Iterable[msgspec.Raw | bytes], id_property: str) -> None:
@@ -189,13 +187,13 @@ async def fill_in(join: Join, engine: Engine, index: str, *, now: Ticks) -> int:
     """
     if join.spec.fill_in is None:
         return 0
-    filled = 0
+    filled, valued = 0, join.values(now)
     while waiting := join.store.arrived(_FILLED_TOGETHER):
         partners = join.store.find(each.key for each in waiting)
         items = [
             Item(
                 each.document_id,
-                with_join(each.document, join.name, join.value(partners[each.key].value, now)),
+                with_join(each.document, join.name, valued(partners[each.key].value)),
             )
             for each in waiting
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -44,6 +44,27 @@ class PropertyReader:
             for name, places in zip(self._names, self._places, strict=True):
                 values[name] = next((slots[at] for at in places if slots[at] is not None), None)
         return values
+
+    def columns(self, records: Iterable[msgspec.Raw | bytes]) -> dict[str, list[Any]]:
+        """The values of all ``records``, property by property, as they are called one by one.
+
+        Raises ``msgspec.DecodeError`` when one of them is no JSON object.
+        """
+        # No tuple for each record: it is the garbage collector that would look at them.
+        found = list(map(self._decode, records))
+        columns = {}
+        for name, places in zip(self._names, self._places, strict=True):
+            column = list(map(attrgetter(slot(places[0])), found))
+            for other in places[1:]:
+                if None in column:
+                    column = [
+                        second if first is None else first
+                        for first, second in zip(
+                            column, map(attrgetter(slot(other)), found), strict=True
+                        )
+                    ]
+            columns[name] = column
+        return columns
 
     def _picker(self, choice: int) -> Callable[[Slots], Slots]:
         """Picks all names by their first or second spelling; some have one only."""

@@ -104,7 +104,7 @@ class Reading:
                 store.use_field(instead)
                 continue
             if done:
-                forget = forget_before(spec, store.read())
+                forget = forget_before(spec, store.read().cursor)
                 store.finish(current, now=self._now(), keep_since=forget)
                 if self._counts.created or current.sweep:
                     await self._checkpoints.write(field)

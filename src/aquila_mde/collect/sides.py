@@ -81,7 +81,7 @@ class Sides:
         streams = enabled_streams(settings, tree)
         hunting = next((each for each in streams if each.collect.strategy == "hunting"), None)
         hunts = hunts_of(hunting, settings) if hunting else []
-        cloud = _cloud(settings)
+        cloud = cloud_of(settings)
         clients: list[DefenderClient] = []
         engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
         try:
@@ -218,9 +218,7 @@ def defender_client(
     settings: Settings, *, retry_wait: bool = True, graph: bool = False
 ) -> DefenderClient:
     """What calls the Defender API of the tenant; with ``graph``, Microsoft Graph."""
-    tenant, cloud = settings.tenant, _cloud(settings)
-    if graph:
-        cloud = replace(cloud, api=cloud.graph, resource=cloud.graph_resource)
+    tenant, cloud = settings.tenant, cloud_of(settings, graph=graph)
     return DefenderClient(
         TokenSource(Credential.from_settings(tenant), cloud, ca_file=tenant.ca_file),
         cloud,
@@ -249,9 +247,10 @@ def hunting_api(stream: Stream, settings: Settings, client: DefenderClient) -> H
     )
 
 
-def _cloud(settings: Settings) -> Cloud:
+def cloud_of(settings: Settings, *, graph: bool = False) -> Cloud:
+    """Where the tenant is; with ``graph``, Microsoft Graph in place of the Defender API."""
     tenant = settings.tenant
-    return resolve_cloud(
+    cloud = resolve_cloud(
         tenant.cloud,
         sign_in=tenant.sign_in_url,
         api=tenant.api_url,
@@ -259,6 +258,7 @@ def _cloud(settings: Settings) -> Cloud:
         graph=tenant.graph_url,
         portal=tenant.portal_url,
     )
+    return replace(cloud, api=cloud.graph, resource=cloud.graph_resource) if graph else cloud
 
 
 def named(streams: Sequence[Stream], name: str) -> Stream:

@@ -309,6 +309,13 @@ class StreamStore:
         """Those of ``ids`` that were delivered before."""
         return {row[0] for row in self._select("SELECT id FROM delivered WHERE id", ids)}
 
+    def knows_any(self) -> bool:
+        """Whether :meth:`known` could name any id."""
+        rows = self.database.execute(
+            "SELECT 1 FROM delivered WHERE scope = ? LIMIT 1", (self.scope,)
+        )
+        return rows.fetchone() is not None
+
     def contents(self, entities: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """The last content digest and renewal sent of each of ``entities`` that was sent."""
         rows = self._select("SELECT entity, digest, renewal FROM content WHERE entity", entities)

@@ -12,7 +12,7 @@ import msgspec
 from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter, escaped, original_of
+from aquila_mde.collect.document import DocumentWriter, original_of
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
 from aquila_mde.collect.joins import Join, Joined, Joins, Missing
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
@@ -25,8 +25,8 @@ _BATCH = 500
 """Records that are looked up, sent and written down together."""
 _LINES = 1_000
 """Lines of an export that are, at least."""
-_TOGETHER = 64
-"""Records that are written at once: what that needs stays in the processor's cache."""
+_TOGETHER = 16
+"""Records that become one piece of a body: one that has to be looked into is taken apart."""
 
 Progress = Callable[[str, int], None]
 
@@ -44,7 +44,7 @@ class Counts:
 class _Read(msgspec.Struct, gc=False):
     """Records that were read, identified and joined."""
 
-    records: list[msgspec.Raw | bytes]
+    records: Sequence[msgspec.Raw | bytes]
     versions: list[Version]
     joined: Joined
 
@@ -147,6 +147,10 @@ class StreamPass:
         self._progress = progress
         self._gathered = _Gathered()
         self._remembers = by_content or keep_ids or open_values is not None
+        self.remember_since: Ticks | None = None
+        """Ids of older records are not written down: the end of the pass would forget them. Is
+        there none, what goes on with the pass is ``careful``."""
+        self._knew_any = keep_ids and store.knows_any()
 
     async def deliver(
         self,
@@ -236,22 +240,19 @@ class StreamPass:
             told = b',"unexpanded":' + msgspec.json.encode(unexpanded)
             members = [*members, [told] * joined.count]
         ids = [version.document_id for version in versions]
-        body = []
-        for start in range(0, len(ids), _TOGETHER):
+        body, starts = [], range(0, len(ids), _TOGETHER)
+        for start in starts:
             part = slice(start, start + _TOGETHER)
-            texts = escaped([read.records[place] for place in places[part]])
-            own = [each.encode() for each in ids[part]]
-            body.append(self.writer.lines(own, texts, [each[part] for each in members]))
-        fresh = _Fresh(Documents(ids, body), joined.missing, versions)
+            records = [read.records[place] for place in places[part]]
+            body.append(self.writer.records(ids[part], records, [each[part] for each in members]))
+        fresh = _Fresh(Documents(ids, body, starts), joined.missing, versions)
         await self._send(fresh, refused, batch)
 
     async def _send(self, fresh: _Fresh, refused: list[Refusal], batch: Batch) -> None:
         elsewhere = await self._in_older_indices(fresh.documents.ids)
         if elsewhere:
             ids = fresh.documents.ids
-            for version in fresh.versions:
-                if version.document_id in elsewhere:
-                    self._note(version, batch)
+            self._note([each for each in fresh.versions if each.document_id in elsewhere], batch)
             fresh = fresh.only([place for place, each in enumerate(ids) if each not in elsewhere])
             self.counts.existing += len(ids) - len(fresh.documents)
 
@@ -265,6 +266,12 @@ class StreamPass:
     def _identify_each(
         self, records: Sequence[msgspec.Raw | bytes], refused: list[Refusal]
     ) -> _Read:
+        now = self.context.started
+        columns = self._reader.columns(records)
+        if columns is not None:
+            self._learn(records)
+            joined = self._joins.find_by(columns, len(records), now)
+            return _Read(records, self._reader.versions(columns), joined)
         read: list[msgspec.Raw | bytes] = []
         values: list[dict[str, Any]] = []
         for record in records:
@@ -274,11 +281,17 @@ class StreamPass:
                 refused.append(unreadable(bytes(record)))
             else:
                 read.append(record)
-        for feed in self._feeds:
-            feed.learn(read, self._entity)
-        joined = self._joins.find(values, self.context.started)
-        versions = self._reader.versions(read, values, self.context, joined.told())
+        self._learn(read)
+        joined = self._joins.find(values, now)
+        versions = [
+            self._reader.version(record, each, self.context, found)
+            for record, each, found in zip(read, values, joined.told(), strict=True)
+        ]
         return _Read(read, versions, joined)
+
+    def _learn(self, records: Sequence[msgspec.Raw | bytes]) -> None:
+        for feed in self._feeds:
+            feed.learn(records, self._entity)
 
     def _unknown(self, versions: list[Version]) -> Sequence[int]:
         """The places of those that were not delivered before, as far as is written down."""
@@ -289,13 +302,21 @@ class StreamPass:
                 for place, each in enumerate(versions)
                 if contents.get(each.entity) != (each.content, each.renewal)
             ]
-        if self._keep_ids:
-            sent = self._store.known(each.document_id for each in versions)
+        asked = versions if self._knew_any else self._remembered(versions)
+        if self._keep_ids and asked:
+            sent = self._store.known(each.document_id for each in asked)
             if sent:
                 return [
                     place for place, each in enumerate(versions) if each.document_id not in sent
                 ]
         return range(len(versions))
+
+    def _remembered(self, versions: list[Version]) -> list[Version]:
+        """Those whose ids are written down once they are delivered."""
+        since = self.remember_since
+        if since is None:
+            return versions
+        return [each for each in versions if each.time is None or each.time >= since]
 
     async def _in_older_indices(self, ids: list[str]) -> set[str]:
         if not self._careful or not ids:
@@ -332,8 +353,7 @@ class StreamPass:
                 item = documents[place]
                 batch.waiting += self._joins.waiting(item.id, item.source, missing)
         if self._remembers:
-            for version in fresh.versions:
-                self._note(version, batch)
+            self._note(fresh.versions, batch)
         if refused:
             await self._dead_letters.write(refused, observed=self._observed)
             batch.dead = len(refused)
@@ -343,17 +363,25 @@ class StreamPass:
         self.counts.existing += existing
         self.counts.dead += batch.dead
 
-    def _note(self, version: Version, batch: Batch) -> None:
-        time = self.context.started if version.time is None else version.time
-        if version.content is not None:
-            batch.content.append((version.entity, version.content, version.renewal))
+    def _note(self, versions: list[Version], batch: Batch) -> None:
+        started = self.context.started
+        if self._by_content:
+            batch.content += [
+                (each.entity, each.content, each.renewal)
+                for each in versions
+                if each.content is not None
+            ]
         elif self._keep_ids:
-            batch.delivered.append((version.document_id, time))
+            batch.delivered += [
+                (each.document_id, started if each.time is None else each.time)
+                for each in self._remembered(versions)
+            ]
         if self._open_values is not None:
-            if version.status in self._open_values:
-                batch.opened.append((version.entity, time))
-            else:
-                batch.closed.append(version.entity)
+            for each in versions:
+                if each.status in self._open_values:
+                    batch.opened.append((each.entity, started if each.time is None else each.time))
+                else:
+                    batch.closed.append(each.entity)
 
 
 def _mark(position: ExportPosition) -> ExportMark:

@@ -19,6 +19,7 @@ from aquila_mde.defender.clouds import Cloud
 from aquila_mde.defender.credential import Credential
 from aquila_mde.defender.errors import DefenderUnavailableError, SignInError
 from aquila_mde.defender.sign_in_codes import refusal
+from aquila_mde.defender.times import TICKS_PER_SECOND, ticks_of_http_date
 from aquila_mde.defender.transport import HEADERS, host_of, timeouts, tls_context, unreachable
 from aquila_mde.errors import ConfigurationError
 
@@ -38,6 +39,8 @@ class Token:
     renew_at: float
     roles: frozenset[str] = field(default_factory=frozenset)
     """The application permissions that the tenant has consented to."""
+    audience: str = ""
+    """Whom the token is for: the address of an API, or the id of its application."""
 
 
 class TokenSource:
@@ -59,6 +62,8 @@ class TokenSource:
         self._http_cache: dict[str, Any] = {}
         self._lock = asyncio.Lock()
         self._current: Token | None = None
+        self.ahead: float | None = None
+        """Seconds by which the clock of the sign-in host is ahead of this machine's."""
 
     async def token(self) -> Token:
         """A token that is good for some minutes at least.
@@ -129,16 +134,26 @@ class TokenSource:
         # msal raises whatever reading an unexpected answer leads to, as different types.
         except Exception as error:
             raise self._failed(None, error) from None
+        finally:
+            self._compare_clocks()
         if not isinstance(result, dict) or "access_token" not in result:
             raise self._failed(result, None)
         lifetime = float(result.get("expires_in", 0))
+        claims = _claims(result["access_token"])
         return Token(
             value=SecretStr(result["access_token"]),
             expires_at=asked + lifetime,
             # A cloud may hand out tokens that live for five minutes only.
             renew_at=asked + max(lifetime - _RENEW_BEFORE, lifetime / 2),
-            roles=_roles(result["access_token"]),
+            roles=frozenset(claims.roles),
+            audience=claims.aud,
         )
+
+    def _compare_clocks(self) -> None:
+        if self._transport.answer is not None:
+            there = ticks_of_http_date(self._transport.answer.headers.get("Date"))
+            if there is not None:
+                self.ahead = there / TICKS_PER_SECOND - time.time()
 
     def _read_credential(self) -> bool:
         """Take what now lies where the credential is kept. Whether it is another than before."""
@@ -198,12 +213,13 @@ class Transport:
 
 class _Claims(msgspec.Struct):
     roles: list[str] = []
+    aud: str = ""
 
 
-def _roles(token: str) -> frozenset[str]:
-    """The ``roles`` claim. The token is for Defender, so its signature is Defender's business."""
+def _claims(token: str) -> _Claims:
+    """What the token says. It is for Defender, so its signature is Defender's business."""
     try:
         payload = urlsafe_b64decode(token.split(".")[1] + "==")
-        return frozenset(msgspec.json.decode(payload, type=_Claims).roles)
+        return msgspec.json.decode(payload, type=_Claims)
     except (IndexError, ValueError):
-        return frozenset()
+        return _Claims()

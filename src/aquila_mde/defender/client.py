@@ -62,6 +62,8 @@ class Answer:
     server_time: Ticks | None
     """The service's own clock (``Date``), to the second."""
     request_id: str | None
+    retires: str | None = None
+    """When the endpoint is taken away (``Sunset``, RFC 8594), where the service says so."""
 
 
 Judge = Callable[[int, AquilaError], AquilaError | None]
@@ -268,4 +270,5 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
         body=body,
         server_time=ticks_of_http_date(response.headers.get("Date")),
         request_id=response.headers.get("x-ms-request-id") or response.headers.get("request-id"),
+        retires=response.headers.get("Sunset"),
     )

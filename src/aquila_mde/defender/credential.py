@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -75,6 +76,16 @@ class Credential:
             return Credential.from_settings(self.origin)
         except ConfigurationError:
             return self
+
+    def expires(self) -> datetime | None:
+        """When the certificate expires; of a secret that is not known here.
+
+        Raises :class:`ConfigurationError` when the certificate cannot be read.
+        """
+        if self.certificate is None:
+            return None
+        public = _certificate_credential(self.certificate)["public_certificate"]
+        return x509.load_pem_x509_certificate(public.encode()).not_valid_after_utc
 
     def for_msal(self) -> str | dict[str, str]:
         """The ``client_credential`` that msal takes."""

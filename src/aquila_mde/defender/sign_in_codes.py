@@ -46,6 +46,11 @@ _MEANING = {
         "application → Certificates & secrets → Certificates, and compare the thumbprint shown "
         "there with that of the file named in tenant.certificate.",
     ),
+    700024: (
+        "the signed assertion is not within its valid time",
+        "The clock of this machine is wrong: set it, and let it be kept right by NTP "
+        "(timedatectl set-ntp true).",
+    ),
     53003: (
         "a Conditional Access policy blocks the sign-in",
         "Ask who administers Conditional Access to let this workload identity in from the address "

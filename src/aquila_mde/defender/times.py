@@ -7,7 +7,8 @@ newest record again and again or step over one.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 Ticks = int
@@ -18,6 +19,12 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of every subtraction 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
+
+_ALL_IN_UTC = re.compile(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,7})?Z\n)*", re.ASCII)
+_EPOCH_IN_UTC = _EPOCH.replace(tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SEVENTH = {"": 0, "Z": 0} | {str(digit): digit for digit in range(10)}
+"""What the seventh digit behind the point adds, or what stands where it would be."""
 
 
 def ticks_of(duration: timedelta) -> Ticks:
@@ -43,6 +50,21 @@ def parse_ticks(text: str) -> Ticks:
         seconds += offset if sign == "-" else -offset
     ticks = seconds * TICKS_PER_SECOND
     return ticks + int(fraction[:7].ljust(7, "0")) if fraction else ticks
+
+
+def parse_each(texts: Sequence[str]) -> list[Ticks]:
+    """:func:`parse_ticks` of each of ``texts``, far quicker where they are written as usual.
+
+    Raises :class:`ValueError` when one of them is no time.
+    """
+    if _ALL_IN_UTC.fullmatch("\n".join((*texts, ""))) is None:
+        return list(map(parse_ticks, texts))
+    # It ends at microseconds and takes no notice of what follows them.
+    moments = map(datetime.fromisoformat, texts)
+    return [
+        (moment - _EPOCH_IN_UTC) // _MICROSECOND * 10 + _SEVENTH[text[26:27]]
+        for moment, text in zip(moments, texts, strict=True)
+    ]
 
 
 def format_ticks(ticks: Ticks) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineAccessError, EngineRefusedError, ForeignAssetError
+from aquila_mde.elastic.installed import has_lifecycle, held_asset, is_same, owner_of, surroundings
 from aquila_mde.elastic.package import DataStream, Json, Package, read_package
 from aquila_mde.elastic.plan import (
     MANAGED_BY,
     Asset,
-    Present,
     Request,
     plan_assets,
     plan_install,
@@ -68,15 +66,15 @@ async def install(engine: Engine, tree: PackageTree) -> InstallReport:
     their write index; where the mappings do not fit, the data stream is rolled over.
     """
     package = read_package(tree)
-    present = await _present(engine, package)
+    present = await surroundings(engine, package)
     assets = plan_assets(package, engine.info.flavour, present)
-    held = await asyncio.gather(*(_held(engine, asset) for asset in assets))
+    held = await asyncio.gather(*(held_asset(engine, asset) for asset in assets))
     _refuse_foreign(assets, held)
     report = InstallReport()
     if not present.lifecycle:
         report.remarks.append(_NO_LIFECYCLE)
     for asset, there in zip(assets, held, strict=True):
-        if there is not None and _is_same(asset, there):
+        if there is not None and is_same(asset, there):
             report.unchanged.append(str(asset))
             continue
         await _put(engine, asset, there)
@@ -119,7 +117,7 @@ async def uninstall(
         for name in await _pipelines_of(engine, stream):
             await _remove(engine, f"_ingest/pipeline/{name}", report)
         for file in sorted((stream.folder / "elasticsearch" / "ilm").glob("*.json")):
-            if _has_lifecycle(engine):
+            if has_lifecycle(engine):
                 name = f"{stream.base}-{file.stem}"
                 await _remove(engine, dialect.lifecycle_path(name, engine.info.flavour), report)
     if not report.kept:
@@ -145,68 +143,11 @@ async def _remove_states(
         report.kept |= {f"index {name}": "it holds the state of a collector" for name in names}
 
 
-def _has_lifecycle(engine: Engine) -> bool:
-    info = engine.info
-    return info.flavour == "elasticsearch" or dialect.ISM_PLUGIN in info.plugins
-
-
-async def _present(engine: Engine, package: Package) -> Present:
-    if engine.info.flavour == "elasticsearch":
-        return Present()
-    components: set[str] = set()
-    pipelines: set[str] = set()
-    for stream in package.streams:
-        components |= set(package.custom_components(stream))
-        pipelines |= set(package.custom_pipelines(stream))
-    return Present(
-        components=await _existing(engine, "_component_template", components),
-        pipelines=await _existing(engine, "_ingest/pipeline", pipelines),
-        lifecycle=_has_lifecycle(engine),
-    )
-
-
-async def _existing(engine: Engine, path: str, names: set[str]) -> frozenset[str]:
-    ordered = sorted(names)
-    answers = await asyncio.gather(
-        *(engine.request("GET", f"{path}/{name}", missing_ok=True) for name in ordered)
-    )
-    return frozenset(name for name, answer in zip(ordered, answers, strict=True) if answer)
-
-
-async def _held(engine: Engine, asset: Asset) -> Json | None:
-    """The object as the engine holds it, in the form in which it was put, or None."""
-    answer = await engine.request("GET", asset.request.path, missing_ok=True)
-    if not answer:
-        return None
-    match asset.kind:
-        case "component template":
-            held = answer["component_templates"][0]["component_template"]
-        case "index template":
-            held = answer["index_templates"][0]["index_template"]
-        case "lifecycle policy" if engine.info.flavour == "opensearch":
-            held = answer
-        case _:
-            held = answer[asset.name]
-    found: Json = held
-    return found
-
-
-def _owner(held: Any) -> str:
-    """Who says in ``_meta`` that he manages the object, or nobody."""
-    if isinstance(held, list):
-        return next(filter(None, map(_owner, held)), "")
-    if not isinstance(held, dict):
-        return ""
-    if "_meta" in held:
-        return str((held["_meta"] or {}).get("managed_by") or "")
-    return next(filter(None, map(_owner, held.values())), "")
-
-
 def _refuse_foreign(assets: list[Asset], held: list[Json | None]) -> None:
     foreign = [
-        f"  {asset} (managed by {_owner(there)})"
+        f"  {asset} (managed by {owner_of(there)})"
         for asset, there in zip(assets, held, strict=True)
-        if _owner(there) not in ("", MANAGED_BY)
+        if owner_of(there) not in ("", MANAGED_BY)
     ]
     if foreign:
         raise ForeignAssetError(
@@ -214,48 +155,6 @@ def _refuse_foreign(assets: list[Asset], held: list[Json | None]) -> None:
             hint="The package is installed through Fleet already: update it there, or remove it "
             "there (Kibana → Integrations) and install again.",
         )
-
-
-def _is_same(asset: Asset, there: Json) -> bool:
-    wanted = asset.request.body or {}
-    if asset.request.path.startswith(dialect.ISM_POLICIES):
-        same: bool = there["policy"]["description"] == wanted["policy"]["description"]
-        return same
-    if "_meta" not in wanted and asset.kind == "pipeline":
-        return there == wanted
-    return _covers(_comparable(there), _comparable(wanted))
-
-
-def _comparable(body: Json) -> Json:
-    """``body`` with its settings in the one form that engines give them back in."""
-    template = body.get("template")
-    if not template or "settings" not in template:
-        return body
-    settings = dict(_flat(template["settings"], ""))
-    return body | {"template": template | {"settings": settings}}
-
-
-def _flat(settings: Json, prefix: str) -> Iterator[tuple[str, str]]:
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{name}.")
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield name if name.startswith("index.") else f"index.{name}", text
-
-
-def _covers(held: Any, wanted: Any) -> bool:
-    """Is everything ``wanted`` in ``held``? Engines add defaults of their own."""
-    if isinstance(wanted, dict):
-        return isinstance(held, dict) and all(
-            key in held and _covers(held[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(held, list) and len(held) == len(wanted) and all(map(_covers, held, wanted))
-        )
-    return bool(held == wanted)
 
 
 async def _put(engine: Engine, asset: Asset, there: Json | None) -> None:
@@ -343,7 +242,7 @@ async def _remove(engine: Engine, path: str, report: UninstallReport) -> None:
     answer = await engine.request("GET", path, missing_ok=True)
     if not answer:
         return
-    owner = _owner(answer)
+    owner = owner_of(answer)
     if owner not in ("", MANAGED_BY):
         report.kept[path] = f"it is managed by {owner}"
         return

@@ -199,13 +199,13 @@ class Engine:
             name=str(answer.get("cluster_name", "")),
             plugins=await self._plugins() if opensearch else frozenset(),
         )
-        oldest = _OLDEST[info.flavour]
-        if _numbers(info.version) < oldest:
+        oldest = oldest_tested(info)
+        if oldest is not None:
             _log.warning(
                 "The engine is older than what is tested",
                 flavour=info.flavour,
                 version=info.version,
-                oldest=".".join(map(str, oldest)),
+                oldest=oldest,
             )
         return info
 
@@ -216,6 +216,12 @@ class Engine:
             _log.warning("The plugins of the engine are not known", reason=error.message)
             return frozenset()
         return frozenset(row["component"] for row in rows)
+
+
+def oldest_tested(info: EngineInfo) -> str | None:
+    """The oldest version that is tested, if that of ``info`` is older; else ``None``."""
+    oldest = _OLDEST[info.flavour]
+    return ".".join(map(str, oldest)) if _numbers(info.version) < oldest else None
 
 
 def _unconnected(settings: ElasticsearchSettings, retry: RetryPolicy) -> Engine:

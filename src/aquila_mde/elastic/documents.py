@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -23,14 +25,17 @@ class Documents:
     for each, and no copy of it.
 
     ``body`` are pieces of a bulk request, each of whole lines; two lines for each of ``ids``, the
-    action and the source.
+    action and the source. ``starts``, where it is known, has the place of each piece's first
+    document.
     """
 
-    def __init__(self, ids: list[str], body: list[bytes]) -> None:
+    def __init__(self, ids: list[str], body: list[bytes], starts: Sequence[int] = ()) -> None:
         self.ids = ids
         self.body = body
         self.size = sum(map(len, body))
-        self._lines: list[bytes] = []
+        self._starts = starts
+        self._split: dict[int, list[bytes]] = {}
+        """The lines of the pieces that were looked into."""
 
     @classmethod
     def of(cls, items: Documents | Sequence[Item]) -> Documents:
@@ -48,19 +53,18 @@ class Documents:
         return len(self.ids)
 
     def __getitem__(self, place: int) -> Item:
-        return Item(self.ids[place], self._each()[2 * place + 1])
+        return Item(self.ids[place], self._lines_of(place)[1])
 
     def length(self, place: int) -> int:
         """The bytes that one document takes."""
-        action, source = self._each()[2 * place : 2 * place + 2]
+        action, source = self._lines_of(place)
         return len(action) + len(source) + 2
 
     def lines(self, places: Sequence[int]) -> list[bytes]:
         """The body of a request that sends those at ``places`` only, in pieces."""
         if len(places) == len(self.ids):
             return self.body
-        each = self._each()
-        return [b"".join([b"%b\n%b\n" % (each[2 * at], each[2 * at + 1]) for at in places])]
+        return [b"".join([b"%b\n%b\n" % self._lines_of(place) for place in places])]
 
     def only(self, places: Sequence[int]) -> Documents:
         """Those at ``places``."""
@@ -68,7 +72,14 @@ class Documents:
             return self
         return Documents([self.ids[place] for place in places], self.lines(places))
 
-    def _each(self) -> list[bytes]:
-        if not self._lines:
-            self._lines = b"".join(self.body).split(b"\n")
-        return self._lines
+    def _lines_of(self, place: int) -> tuple[bytes, bytes]:
+        """The action and the source of one document."""
+        if not self._starts:
+            counts = (piece.count(b"\n") // 2 for piece in self.body)
+            self._starts = list(accumulate(counts, initial=0))
+        piece = bisect_right(self._starts, place) - 1
+        lines = self._split.get(piece)
+        if lines is None:
+            lines = self._split[piece] = self.body[piece].split(b"\n")
+        at = 2 * (place - self._starts[piece])
+        return lines[at], lines[at + 1]

@@ -56,7 +56,7 @@ class Kibana:
 
     def __init__(self, settings: KibanaSettings, *, pause_seconds: float = _PAUSE_SECONDS) -> None:
         """``pause_seconds`` is the wait after a 429; tests make it zero."""
-        self._host = urlsplit(settings.url).netloc
+        self.host = urlsplit(settings.url).netloc
         self._space = settings.space
         self._pause = pause_seconds
         base = settings.url.rstrip("/")
@@ -75,7 +75,7 @@ class Kibana:
         if not isinstance(number, str):
             # Without a login that it accepts Kibana keeps its version to itself.
             raise KibanaAccessError(
-                f"{self._host} does not say which version of Kibana it is",
+                f"{self.host} does not say which version of Kibana it is",
                 hint="Give it an API key (KIBANA_API_KEY, or ES_API_KEY) that Kibana accepts.",
             )
         return number
@@ -91,11 +91,11 @@ class Kibana:
         running = await self.version()
         if not is_within(running, made_for):
             raise KibanaVersionError(
-                f"Kibana at {self._host} has version {running}, and the package is made for "
+                f"Kibana at {self.host} has version {running}, and the package is made for "
                 f"{made_for}",
                 hint="Update the Elastic stack, or install without Fleet: leave out --kibana.",
             )
-        sent = {"content": archive, "headers": {"content-type": "application/zip"}}
+        sent: dict[str, Any] = {"content": archive, "headers": {"content-type": "application/zip"}}
         try:
             answer = await self._request("POST", _UPLOAD, params=_PARAMETERS, **sent)
         except KibanaUnavailableError as error:
@@ -108,6 +108,15 @@ class Kibana:
         types = [str(item.get("type")) for item in items or [] if isinstance(item, dict)]
         return UploadReport(running, name, version, dict(sorted(Counter(types).items())))
 
+    async def installed_version(self, name: str) -> str | None:
+        """The version of the package ``name`` that Fleet has installed; ``None`` if it has none."""
+        answer = await self._request("GET", f"{_UPLOAD}/{name}", unknown=name)
+        item = answer.get("item")
+        item = item if isinstance(item, dict) else {}
+        told = item.get("installationInfo")
+        version = told.get("version") if isinstance(told, dict) else None
+        return str(version or item.get("version")) if item.get("status") == "installed" else None
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
@@ -118,11 +127,14 @@ class Kibana:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _request(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+    async def _request(
+        self, method: str, path: str, *, unknown: str = "", **sent: Any
+    ) -> dict[str, Any]:
+        """What Kibana answers; nothing where it has never heard of the package ``unknown``."""
         try:
             response = await self._http.request(method, f"{self._base}{path}", **sent)
         except httpx.HTTPError as error:
-            raise unreachable(error, self._host, uploading=method == "POST") from None
+            raise unreachable(error, self.host, uploading=method == "POST") from None
         if response.status_code == httpx.codes.OK:
             try:
                 answer = response.json()
@@ -130,7 +142,9 @@ class Kibana:
                 answer = None
             if isinstance(answer, dict):
                 return answer
-        raise from_answer(response, self._host, space=self._space, method=method)
+        if unknown and response.status_code == httpx.codes.NOT_FOUND and unknown in response.text:
+            return {}
+        raise from_answer(response, self.host, space=self._space, method=method)
 
 
 def is_within(version: str, made_for: str) -> bool:

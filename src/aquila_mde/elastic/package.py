@@ -55,6 +55,8 @@ class Package:
     name: str
     version: str
     streams: list[DataStream]
+    kibana: str = ""
+    """The versions of Kibana that it is made for, ``^8.19.0 || ^9.1.0``."""
 
     @property
     def globals(self) -> str:
@@ -97,7 +99,8 @@ def read_package(tree: PackageTree) -> Package:
         faults += found
         streams.append(stream)
     raise_if_any(faults)
-    return Package(values["name"], values["version"], streams)
+    kibana = ((values.get("conditions") or {}).get("kibana") or {}).get("version")
+    return Package(values["name"], values["version"], streams, str(kibana or ""))
 
 
 def _read_stream(folder: Path, package: str) -> tuple[DataStream, list[Fault]]:

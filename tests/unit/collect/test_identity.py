@@ -1,10 +1,11 @@
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version, content_digest
 from aquila_mde.defender.times import parse_ticks
+from aquila_mde.streams.collect_spec import CollectSpec
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -236,23 +237,52 @@ def test_any_object_has_a_version_in_every_stream(record: dict) -> None:
         assert len(version.document_id) == 22
 
 
-@given(
-    st.lists(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "id": st.none() | st.integers(0, 3) | st.text(max_size=3),
-                "lastUpdateTime": st.none() | st.sampled_from(["", "2026-01-01T00:00:00Z", "no"]),
-                "status": st.sampled_from(["New", "Resolved"]),
-            },
+FOLLOWED = STREAMS["alert"].model_copy(update={"cursor": STREAMS["machine_action"].cursor})
+"""Alerts, if they said by their status that they may still change."""
+RECORDS = st.lists(
+    st.dictionaries(
+        st.sampled_from(["id", "ID", "Id", "lastUpdateTime", "LastUpdateTime", "machineId"])
+        | st.sampled_from(["MachineId", "status", "Status"]),
+        st.sampled_from(
+            [None, "", 7, "x\n", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.1234567Z"]
         ),
-        max_size=4,
+        max_size=6,
     )
+    | st.builds(
+        dict,
+        id=st.text(min_size=1, max_size=3),
+        lastUpdateTime=st.sampled_from(["2026-01-01T00:00:00.1234567Z", "2026-01-01 00:00:00"]),
+        machineId=st.none() | st.just("m1"),
+        status=st.none() | st.just("New"),
+    ),
+    max_size=4,
 )
-def test_versions_that_are_read_together_are_those_read_alone(records: list[dict]) -> None:
-    reader = IdentityReader(STREAMS["alert"], TENANT, time_field="lastUpdateTime")
+
+
+@given(RECORDS, st.sampled_from([STREAMS["alert"], FOLLOWED]))
+@example([ALERT, ALERT | {"id": "da2"}], FOLLOWED)
+def test_versions_that_are_read_together_are_those_read_alone(
+    records: list[dict], spec: CollectSpec
+) -> None:
+    reader = IdentityReader(spec, TENANT, time_field="lastUpdateTime")
     raw = [msgspec.json.encode(record) for record in records]
-    values = [reader.values(each) for each in raw]
-    joined = [(b"",)] * len(raw)
-    together = reader.versions(raw, values, PassContext(1), joined)
-    assert together == [reader.read(each, PassContext(1)) for each in raw]
+    alone = [reader.values(each) for each in raw]
+    columns = reader.columns(raw)
+    told = [each[name] for each in alone for name in ("id", "lastUpdateTime")]
+    assert (columns is not None) == (bool(told) and all(isinstance(t, str) and t for t in told))
+    if columns is not None:
+        assert columns == {name: [each[name] for each in alone] for name in alone[0]}
+        assert reader.versions(columns) == [reader.read(each, PassContext(1)) for each in raw]
+
+
+@pytest.mark.parametrize("stream", ["machine", "machine_action", "vulnerability"])
+def test_what_is_told_by_more_than_single_properties_is_read_alone(stream: str) -> None:
+    reader = IdentityReader(STREAMS[stream], TENANT, time_field=None)
+    assert reader.columns([b'{"id": "1", "status": "Pending"}']) is None
+
+
+def test_among_records_that_are_none_each_is_read_alone() -> None:
+    reader = IdentityReader(STREAMS["alert"], TENANT, time_field=None)
+    good = msgspec.json.encode(ALERT)
+    assert reader.columns([good, good]) is not None
+    assert reader.columns([good, b"[]"]) is None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquila_mde.defender.times import format_ticks, parse_ticks, ticks_of_http_date
+from aquila_mde.defender.times import format_ticks, parse_each, parse_ticks, ticks_of_http_date
 
 _SECOND = 10_000_000
 
@@ -47,6 +47,29 @@ def test_a_time_survives_being_written_and_read(ticks: int) -> None:
     assert len(text) == len("2026-01-01T00:00:00.1234567Z")
     assert parse_ticks(text) == ticks
     assert parse_ticks(text.rstrip("Z").replace("T", " ")) == ticks
+
+
+_TEXTS = st.sampled_from(
+    ["1970-01-01 00:00:01", "1970-01-01T01:30:00+01:30", "1969-12-31T23:59:59.9999999Z",
+     "1970-01-01T00:00:00.12345678999Z", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z",
+     "2026-01-01T25:00:00Z", "2026-01-01T00:00:00Z\n2026-01-01T00:00:00Z", "", "no"]
+)  # fmt: skip
+_TIMES = st.builds(
+    lambda ticks, digits: format_ticks(ticks)[: 20 + digits].rstrip(".") + "Z",
+    st.integers(parse_ticks("0001-01-01T00:00:00Z"), parse_ticks("9999-12-31T23:59:59.9999999Z")),
+    st.integers(0, 7),
+)
+
+
+@given(st.lists(_TIMES, max_size=5) | st.lists(_TIMES | _TEXTS, max_size=5))
+def test_times_that_are_read_together_are_those_read_alone(texts: list[str]) -> None:
+    try:
+        alone = [parse_ticks(text) for text in texts]
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - that is the whole contract
+            parse_each(texts)
+    else:
+        assert parse_each(texts) == alone
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

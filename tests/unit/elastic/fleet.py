@@ -63,7 +63,19 @@ class Fleet(Server):
         if path == UPLOAD and seen.method == "POST":
             instead = self.answers.pop(0) if self.answers else None
             return instead or self._upload(seen)
+        if path.startswith(f"{UPLOAD}/") and seen.method == "GET":
+            return self._package(path.removeprefix(f"{UPLOAD}/"))
         return refusal(404, "Not Found", "Not Found")
+
+    def _package(self, name: str) -> web.Response:
+        held = [top for top in self.packages if top.startswith(f"{name}-")]
+        if not held:
+            said = f"[{name}] package not installed or found in registry"
+            return refusal(404, "Not Found", said)
+        version = held[-1].removeprefix(f"{name}-")
+        told = {"name": name, "version": version, "install_source": "upload"}
+        item = {"name": name, "version": version, "status": "installed", "installationInfo": told}
+        return json({"item": item})
 
     def _upload(self, seen: Seen) -> web.Response:
         if "kbn-xsrf" not in seen.headers:
