@@ -38,19 +38,35 @@ async def test_a_late_alert_is_found_by_the_overlap(job: MakeJob, minutes: int) 
     await all_is_there(work, ["alert"])
 
 
-async def test_an_alert_changed_without_a_new_time_is_no_second_document(job: MakeJob) -> None:
+async def test_the_status_of_an_alert_that_changes_without_a_new_time_is_a_version(
+    job: MakeJob,
+) -> None:
     work = job()
     control = work.simulator.control
     (name,) = control.add_alerts([{"status": "New"}])
     assert await created(work, "alert") == 1
     control.update_alert(name, {"status": "InProgress"}, move_time=False)
-    # Told by its time, it is the version that is there. The next time brings what it says then.
+    assert await created(work, "alert") == 1
+    assert await created(work, "alert") == 0
+    control.update_alert(name, {"status": "Resolved"})
+    assert await created(work, "alert") == 1
+    statuses = sorted(one["mde"]["alert"]["status"] for one in work.documents("alert"))
+    assert statuses == ["InProgress", "New", "Resolved"]
+
+
+async def test_other_changes_of_an_alert_without_a_new_time_come_with_the_next(
+    job: MakeJob,
+) -> None:
+    work = job()
+    control = work.simulator.control
+    (name,) = control.add_alerts([{"status": "New", "assignedTo": None}])
+    assert await created(work, "alert") == 1
+    control.update_alert(name, {"assignedTo": "someone@contoso.com"}, move_time=False)
+    # Told by time and status, it is the version that is there.
     assert await created(work, "alert") == 0
     await all_is_there(work, ["alert"])
     control.update_alert(name, {"status": "Resolved"})
     assert await created(work, "alert") == 1
-    statuses = sorted(one["mde"]["alert"]["status"] for one in work.documents("alert"))
-    assert statuses == ["New", "Resolved"]
 
 
 async def test_an_action_changed_without_a_new_time_is_a_version_all_the_same(
