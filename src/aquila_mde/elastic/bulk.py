@@ -33,6 +33,7 @@ from aquila_mde.elastic.errors import (
 )
 from aquila_mde.elastic.lookup import found_in
 from aquila_mde.elastic.retry import RetryPolicy
+from aquila_mde.elastic.under_way import settled
 from aquila_mde.errors import first_failure
 
 __all__ = ["RETRY", "BulkSink", "Documents", "Item", "Outcome", "Result"]
@@ -125,7 +126,11 @@ class BulkSink:
         return found
 
     async def refresh_backing(self, index: str) -> None:
-        """Learn the backing indices of ``index`` anew, as at the beginning of a pass."""
+        """Learn the backing indices of ``index`` anew, as at the beginning of a pass.
+
+        What was sent earlier and is still being written is waited for.
+        """
+        await settled(self._engine, index)
         answer = await self._engine.request("GET", f"_data_stream/{index}", missing_ok=True)
         streams = (answer or {}).get("data_streams") or []
         names = [each["index_name"] for stream in streams for each in stream["indices"]]

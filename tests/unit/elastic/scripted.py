@@ -120,6 +120,8 @@ class Scripted(Server):
             return json(self.greeting)
         if seen.path == "_cat/plugins":
             return json([])
+        if seen.path == "_tasks":
+            return json({"nodes": {}})
         if seen.method == "GET" and seen.path.startswith("_index_template/"):
             return json({"index_templates": [{}]})
         return self.answers.pop(0)

@@ -232,8 +232,9 @@ async def through_a_filter(compression: str, *statuses: int) -> list[Seen]:
         settings = server.settings.model_copy(update={"compression": compression})
         async with await Engine.connect(settings, retry=AT_ONCE) as engine:
             sink = BulkSink(engine, retry=AT_ONCE)
-            # As if its first body had gone plain.
-            sink._compression.answered(False, 1 << 20, 1.0, b"")
+            # As if its first bodies had gone plain, over a slow line.
+            for _ in range(3):
+                sink._compression.answered(False, 1 << 20, 1.0, b"")
             outcomes = await sink.send(INDEX, [item("a", text='"' + "x" * 100_000 + '"')])
         assert results(outcomes) == [Result.CREATED]
         return server.asked("POST", INDEX)
