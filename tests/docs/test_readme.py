@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from aquila_mde.cli import app
 from aquila_mde.errors import ExitCode
-from aquila_mde.settings import _VARIABLES, Settings
+from aquila_mde.settings import VARIABLES, Settings
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -58,7 +58,7 @@ def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def test_the_settings_table_has_every_setting_and_its_variable() -> None:
-    variables = {".".join(path): name for name, path in _VARIABLES.items()}
+    variables = {".".join(path): name for name, path in VARIABLES.items()}
     variables |= {"state": "AQUILA_STATE", "log_level": "AQUILA_LOG_LEVEL"}
     expected = {name: variables.get(name, "") for name in setting_names(Settings)}
     table = {row[0].strip("`"): row[1].strip("`") for row in rows(section("Settings"))}
@@ -67,7 +67,7 @@ def test_the_settings_table_has_every_setting_and_its_variable() -> None:
 
 def test_every_variable_that_is_named_exists() -> None:
     named = set(re.findall(r"\b(?:AQUILA|ES|KIBANA)_[A-Z_]+\b", README))
-    assert named == set(_VARIABLES) | OTHER_VARIABLES
+    assert named == set(VARIABLES) | OTHER_VARIABLES
 
 
 def test_every_variable_of_the_program_and_of_the_tests_is_documented() -> None:

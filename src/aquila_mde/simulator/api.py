@@ -22,22 +22,13 @@ from aquila_mde.simulator.export_files import LinkFault, VulnerabilityExport
 from aquila_mde.simulator.odata import ODataError
 from aquila_mde.simulator.query import page, parse_query
 from aquila_mde.simulator.quotas import Quotas
+from aquila_mde.simulator.refused import Refused
 from aquila_mde.simulator.sign_in import SignIn, SignInRefused
 from aquila_mde.simulator.tenant import Tenant
 
 _JSON = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8"
 STORAGE = "/tvm-export/"
 """Where the paths of export files begin."""
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a failure of the program
-    """A request that gets an error answer of the Defender API."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, headers
 
 
 class Api:

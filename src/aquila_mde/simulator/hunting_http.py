@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any
@@ -18,6 +17,7 @@ from aquila_mde.simulator.hunting_tables import HuntingTables
 from aquila_mde.simulator.kql_run import Query, Table
 from aquila_mde.simulator.kql_values import KqlError, Moment, plain
 from aquila_mde.simulator.quotas import Quotas
+from aquila_mde.simulator.refused import Refused
 from aquila_mde.simulator.sign_in import SignIn
 from aquila_mde.simulator.tenant import Tenant
 from aquila_mde.streams.collect_spec import Endpoint
@@ -40,14 +40,6 @@ class Door:
 
     endpoint: Endpoint
     graph: bool
-
-
-class _Refused(Exception):  # noqa: N818 - an answer, not a failure of the program
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, headers
 
 
 class HuntingHttp:
@@ -81,7 +73,7 @@ class HuntingHttp:
             try:
                 query = self._allowed(request, await request.body(), door)
                 return await asyncio.to_thread(self.answer, query, door)
-            except _Refused as refused:
+            except Refused as refused:
                 request_id = str(request.state.request_id)
                 where: dict[str, Any] = {"target": request_id}
                 if door.graph:
@@ -98,9 +90,9 @@ class HuntingHttp:
         audiences = self._sign_in.graph_resources if door.graph else self._sign_in.resources
         if claims is None or claims.audience not in audiences:
             code = "InvalidAuthenticationToken" if door.graph else "Unauthorized"
-            raise _Refused(401, code, "Access token is invalid.", {"WWW-Authenticate": "Bearer"})
+            raise Refused(401, code, "Access token is invalid.", {"WWW-Authenticate": "Bearer"})
         if door.endpoint.permission not in claims.roles:
-            raise _Refused(
+            raise Refused(
                 403,
                 "Forbidden",
                 "The application does not have any of the required application permissions "
@@ -110,10 +102,10 @@ class HuntingHttp:
         try:
             values = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.DecodeError as error:
-            raise _Refused(400, "BadRequest", "The request body is no JSON.") from error
+            raise Refused(400, "BadRequest", "The request body is no JSON.") from error
         query = values.get("Query")
         if not isinstance(query, str) or not query.strip():
-            raise _Refused(400, "BadRequest", "The query is missing: Query.")
+            raise Refused(400, "BadRequest", "The query is missing: Query.")
         return query
 
     def _count(self, path: str, application: str) -> None:
@@ -128,19 +120,19 @@ class HuntingHttp:
             until = to_datetime(self._tenant.clock.now() + wait * SECOND)
             headers["Retry-After"] = format_datetime(until, usegmt=True)
         message = f"You have exceeded the allowed number of queries ({quota}). Try again later."
-        raise _Refused(429, "TooManyRequests", message, headers)
+        raise Refused(429, "TooManyRequests", message, headers)
 
     def answer(self, text: str, door: Door) -> Response:
         """The answer to one query that may be asked."""
         found, read = self.run(text, graph=door.graph)
         quirks = self._tenant.quirks
         if quirks.hunting_times_out_above is not None and read > quirks.hunting_times_out_above:
-            raise _Refused(504, "GatewayTimeout", _TIMED_OUT)
+            raise Refused(504, "GatewayTimeout", _TIMED_OUT)
         if quirks.hunting_refused_above is not None and read > quirks.hunting_refused_above:
-            raise _Refused(400, "BadRequest", _TOO_COSTLY)
+            raise Refused(400, "BadRequest", _TOO_COSTLY)
         body = _encoded(found, quirks.hunting_row_limit, graph=door.graph)
         if len(body) > quirks.hunting_size_limit:
-            raise _Refused(400, "BadRequest", _TOO_LARGE)
+            raise Refused(400, "BadRequest", _TOO_LARGE)
         return Response(body, 200, media_type=_JSON)
 
     def run(self, text: str, *, graph: bool) -> tuple[Table, int]:
@@ -154,10 +146,10 @@ class HuntingHttp:
             try:
                 return query.run(text), query.read
             except KqlError as error:
-                raise _Refused(400, "BadRequest", str(error)) from error
+                raise Refused(400, "BadRequest", str(error)) from error
             except (TypeError, ValueError, AttributeError) as error:
                 message = f"Semantic error: the query has a value of the wrong type ({error})."
-                raise _Refused(400, "BadRequest", message) from error
+                raise Refused(400, "BadRequest", message) from error
 
 
 def _encoded(found: Table, limit: int, *, graph: bool) -> bytes:

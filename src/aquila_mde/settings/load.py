@@ -1,0 +1,214 @@
+"""Settings from a file and the environment, and what is wrong in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import (
+    ValidationError,
+)
+from pydantic_settings import (
+    SettingsConfigDict,
+)
+
+from aquila_mde.errors import ConfigurationError
+from aquila_mde.settings.parts import (
+    ElasticsearchSettings,
+    KibanaSettings,
+)
+from aquila_mde.settings.whole import Layered, OnboardingSettings, Settings
+from aquila_mde.streams.faults import FaultsFoundError
+from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
+
+VARIABLES = {
+    "AQUILA_TENANT_ID": ("tenant", "id"),
+    "AQUILA_TENANT_NAME": ("tenant", "name"),
+    "AQUILA_CLIENT_ID": ("tenant", "client_id"),
+    "AQUILA_CLIENT_SECRET": ("tenant", "client_secret"),
+    "AQUILA_CLIENT_SECRET_FILE": ("tenant", "client_secret_file"),
+    "AQUILA_CERTIFICATE": ("tenant", "certificate"),
+    "AQUILA_CLOUD": ("tenant", "cloud"),
+    "AQUILA_CA_FILE": ("tenant", "ca_file"),
+    "AQUILA_NAMESPACE": ("tenant", "namespace"),
+    "ES_URL": ("elasticsearch", "url"),
+    "ES_API_KEY": ("elasticsearch", "api_key"),
+    "ES_USERNAME": ("elasticsearch", "username"),
+    "ES_PASSWORD": ("elasticsearch", "password"),
+    "ES_CA_FILE": ("elasticsearch", "ca_file"),
+    "KIBANA_URL": ("kibana", "url"),
+    "KIBANA_API_KEY": ("kibana", "api_key"),
+    "KIBANA_CA_FILE": ("kibana", "ca_file"),
+    "KIBANA_SPACE": ("kibana", "space"),
+}
+
+
+_Model = TypeVar("_Model", bound=Layered)
+
+
+class _EngineOnly(Layered):
+    """Settings of which only the engine's part is read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    elasticsearch: ElasticsearchSettings
+
+
+class _MaybeEngine(Layered):
+    """Settings of which only the engine's part is read, and that need not have one."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    elasticsearch: ElasticsearchSettings | None = None
+
+
+class _KibanaOnly(Layered):
+    """Settings of which only Kibana's part is read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    kibana: KibanaSettings | None = None
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of ``file`` (may be none) and the environment.
+
+    Raises :class:`ConfigurationError` that names every setting that is missing or wrong, by file
+    and line where it came from a file, and never shows a value that may be a secret.
+    """
+    return _load(Settings, file, environment)
+
+
+def load_onboarding_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None
+) -> OnboardingSettings:
+    """What is known of a tenant before the application is registered; an absent file is empty."""
+    there = file if file is not None and file.exists() else None
+    return _load(OnboardingSettings, there, environment, ("tenant",))
+
+
+def load_engine_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None
+) -> ElasticsearchSettings:
+    """Where the engine is; who installs assets there needs no credential of a tenant."""
+    return _load(_EngineOnly, file, environment).elasticsearch
+
+
+def find_engine_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None, *, url: str | None = None
+) -> ElasticsearchSettings | None:
+    """Where the engine is; ``None`` where nobody has said so. ``url`` wins."""
+    said = {"url": url} if url else {}
+    return _load(_MaybeEngine, file, environment, ("elasticsearch",), engine=said).elasticsearch
+
+
+def load_kibana_settings(
+    file: Path | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    url: str | None = None,
+    space: str | None = None,
+) -> KibanaSettings | None:
+    """Where Kibana is; ``None`` where nobody has said so. ``url`` and ``space`` win.
+
+    What Kibana's part lacks of a login and a ca_file is taken from the engine's.
+    """
+    said = {name: value for name, value in (("url", url), ("space", space)) if value}
+    return _load(_KibanaOnly, file, environment, ("elasticsearch", "kibana"), kibana=said).kibana
+
+
+def _load(
+    model: type[_Model],
+    file: Path | None,
+    environment: Mapping[str, str] | None,
+    sections: tuple[str, ...] = ("tenant", "elasticsearch"),
+    *,
+    kibana: dict[str, str] | None = None,
+    engine: dict[str, str] | None = None,
+) -> _Model:
+    environment = os.environ if environment is None else environment
+    source: YamlSource | None = None
+    values: dict[str, Any] = {}
+    if file is not None:
+        source, faults = read_yaml(file)
+        if faults or source is None:
+            raise FaultsFoundError(faults)
+        values = {} if source.values is None else source.values
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{file} must hold a mapping of settings")
+    try:
+        merged = _with_variables(values, environment, sections)
+        if engine is not None:
+            merged = _for_engine(merged, engine)
+        return model(**(merged if kibana is None else _for_kibana(merged, kibana)))
+    except ValidationError as error:
+        lines = [_explain(item, source) for item in error.errors(include_url=False)]
+        raise ConfigurationError(
+            "The settings are not complete:\n" + "\n".join(f"  {line}" for line in lines),
+            hint="Set them in the settings file (--config) or by the environment variable named.",
+        ) from None
+
+
+def _with_variables(
+    values: dict[str, Any], environment: Mapping[str, str], sections: tuple[str, ...]
+) -> dict[str, Any]:
+    merged = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
+    }
+    for variable, (section, key) in VARIABLES.items():
+        if section in sections and environment.get(variable):
+            part = merged.setdefault(section, {})
+            if isinstance(part, dict):
+                part[key] = environment[variable]
+    return merged
+
+
+def _for_engine(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:
+    """``values`` with what was said on the command line; a login without a URL is no engine."""
+    engine = values.get("elasticsearch") or {}
+    if not isinstance(engine, dict):
+        return values
+    engine = engine | said
+    return values | {"elasticsearch": engine if engine.get("url") else None}
+
+
+def _for_kibana(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:
+    """``values`` with what was said on the command line and what the engine's part lends."""
+    kibana, engine = values.get("kibana") or {}, values.get("elasticsearch")
+    if not isinstance(kibana, dict):
+        return values
+    kibana = kibana | said
+    if not kibana.get("url"):
+        return values | {"kibana": kibana if said else None}
+    if isinstance(engine, dict):
+        login = ("api_key", "username", "password")
+        lent = () if any(kibana.get(key) for key in login) else login
+        for key in (*lent, "ca_file"):
+            if engine.get(key) is not None:
+                kibana.setdefault(key, engine[key])
+    return values | {"kibana": kibana}
+
+
+def _explain(item: Any, source: YamlSource | None) -> str:
+    location = tuple(item["loc"])
+    name = dotted(location)
+    variable = next((v for v, path in VARIABLES.items() if path == location[:2]), None)
+    if variable is None and len(location) == 1 and location[0] in ("state", "log_level"):
+        variable = f"AQUILA_{str(location[0]).upper()}"
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    problem = problem[:1].lower() + problem[1:]
+    if item["type"] == "missing":
+        problem = "is missing"
+    elif item["type"] == "extra_forbidden":
+        problem = "is not a setting that is known"
+    elif name == "tenant.id":
+        problem = "must be the tenant's GUID (Entra admin centre → Overview → Tenant ID)"
+    if item["type"] == "missing" and len(location) == 1:
+        needed = [v for v, path in VARIABLES.items() if path[0] == location[0]]
+        return f"{name}: is missing (a section, or variables such as {', '.join(needed[:3])})"
+    place = ""
+    if source is not None and item["type"] != "missing":
+        place = f"{source.file}:{source.line(location)}: "
+    return f"{place}{name}: {problem}" + (f" ({variable})" if variable else "")
