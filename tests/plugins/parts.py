@@ -1,6 +1,6 @@
-"""Parts that not every machine has: a browser, Redis, Docker.
+"""Parts that not every machine has: a browser, Redis, Docker, systemd, Prometheus.
 
-Tests marked ``browser``, ``redis`` or ``docker`` are left out where the part is missing, and one
+Tests that are marked with one of them are left out where the part is missing, and one
 line at the end says so. ``AQUILA_TEST_REQUIRE`` (names with commas between) turns a missing part
 into a failure of the whole run.
 """
@@ -25,10 +25,6 @@ def _browser() -> bool:
     return browser_path() is not None
 
 
-def _redis() -> bool:
-    return shutil.which("redis-server") is not None
-
-
 def _docker() -> bool:
     if shutil.which("docker") is None:
         return False
@@ -36,10 +32,16 @@ def _docker() -> bool:
     return asked.returncode == 0
 
 
+def _has(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
 PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
     "browser": ("browser (Chromium)", _browser),
-    "redis": ("Redis (redis-server)", _redis),
+    "redis": ("Redis (redis-server)", lambda: _has("redis-server")),
     "docker": ("Docker (a running daemon)", _docker),
+    "systemd": ("systemd (systemd-analyze)", lambda: _has("systemd-analyze")),
+    "prometheus": ("Prometheus (promtool)", lambda: _has("promtool")),
 }
 _MISSING = pytest.StashKey[list[str]]()
 _LEFT_OUT = pytest.StashKey[int]()

@@ -5,51 +5,76 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from aquila_mde.cli._options import ConfigOption, LogLevelOption, read_settings
+from aquila_mde.cli._options import ConfigOption, LogLevel, LogLevelOption, read_settings
+from aquila_mde.errors import AquilaError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
     from aquila_mde.collect.telemetry import Telemetry
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(config: ConfigOption = None, log_level: LogLevelOption = None) -> None:
     """Collect every stream at its interval until SIGTERM or Ctrl-C.
 
-    The page under way is finished and written down first; a second signal ends at once.
+    The page under way is finished and written down first; a second signal ends at once. SIGHUP
+    reads the settings anew; if something is wrong in them, the collection goes on with the old.
     """
-    asyncio.run(_run(read_settings(config, log_level)))
+    settings: Settings | None = read_settings(config, log_level)
+    while settings is not None:
+        settings = asyncio.run(_Run(config, log_level).until_told(settings))
 
 
-async def _run(settings: Settings) -> None:
-    from aquila_mde.collect.runner import Collector
+class _Run:
+    """One collector, from its start until a signal."""
 
-    log = structlog.get_logger(__name__)
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    def __init__(self, config: Path | None, log_level: LogLevel | None) -> None:
+        self._config, self._log_level = config, log_level
+        self._log = structlog.get_logger(__name__)
+        self._stop = asyncio.Event()
+        self._next: Settings | None = None
 
-    def on_signal(number: signal.Signals) -> None:
-        log.info("Stopping after the page under way", signal=number.name)
-        stop.set()
-        for each in _SIGNALS:
-            loop.remove_signal_handler(each)
+    async def until_told(self, settings: Settings) -> Settings | None:
+        """Collect by ``settings``. Those to go on with, or ``None`` when that was all."""
+        from aquila_mde.collect.runner import Collector
 
-    tree = PackageTree.default()
-    async with AsyncExitStack() as opened:
-        telemetry = _monitored(settings, tree, opened)
-        collector = await Collector.open(settings, tree, telemetry=telemetry)
-        await opened.enter_async_context(collector)
-        for each in _SIGNALS:
-            loop.add_signal_handler(each, on_signal, each)
-        log.info("Collecting", streams=[stream.name for stream in collector.streams])
-        await collector.run(stop)
-    log.info("Stopped")
+        loop = asyncio.get_running_loop()
+        tree = PackageTree.default()
+        async with AsyncExitStack() as opened:
+            telemetry = _monitored(settings, tree, opened)
+            collector = await Collector.open(settings, tree, telemetry=telemetry)
+            await opened.enter_async_context(collector)
+            for each in _STOPPING:
+                loop.add_signal_handler(each, self._end, each)
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            self._log.info("Collecting", streams=[stream.name for stream in collector.streams])
+            await collector.run(self._stop)
+        self._log.info("Stopped")
+        return self._next
+
+    def _end(self, number: signal.Signals) -> None:
+        self._log.info("Stopping after the page under way", signal=number.name)
+        self._next = None
+        self._stop.set()
+        for each in _STOPPING:
+            asyncio.get_running_loop().remove_signal_handler(each)
+
+    def _reload(self) -> None:
+        # Before anything is stopped: a slip in the file must not end the collection.
+        try:
+            self._next = read_settings(self._config, self._log_level)
+        except AquilaError as error:
+            self._log.error("The settings are not taken, going on with the old ones", error=error)
+            return
+        self._log.info("The settings are read anew after the page under way", signal="SIGHUP")
+        self._stop.set()
 
 
 def _monitored(settings: Settings, tree: PackageTree, opened: AsyncExitStack) -> Telemetry | None:
