@@ -6,26 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from pydantic import SecretStr
 
 from aquila_mde.defender.keyring import SERVICE, read_secret
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings import TenantSettings
-
-_PEM_HINT = (
-    "The file must be PEM and hold the unencrypted RSA private key and the certificate that was "
-    "uploaded to the application, for example made by: openssl req -x509 -newkey rsa:3072 -nodes "
-    "-days 365 -subj /CN=aquila-mde -keyout key.pem -out certificate.pem; "
-    "cat key.pem certificate.pem > aquila-mde.pem"
-)
 
 
 @dataclass(frozen=True)
@@ -84,8 +69,9 @@ class Credential:
         """
         if self.certificate is None:
             return None
-        public = _certificate_credential(self.certificate)["public_certificate"]
-        return x509.load_pem_x509_certificate(public.encode()).not_valid_after_utc
+        from aquila_mde.defender.certificate import expires  # noqa: PLC0415 - see there
+
+        return expires(self.certificate, _read(self.certificate, "certificate").encode())
 
     def for_msal(self) -> str | dict[str, str]:
         """The ``client_credential`` that msal takes."""
@@ -93,7 +79,9 @@ class Credential:
             return self.secret.get_secret_value()
         if self.certificate is None:
             raise ConfigurationError("The credential has neither a secret nor a certificate.")
-        return _certificate_credential(self.certificate)
+        from aquila_mde.defender.certificate import client_credential  # noqa: PLC0415 - see there
+
+        return client_credential(self.certificate, _read(self.certificate, "certificate").encode())
 
 
 def _read(file: Path, setting: str) -> str:
@@ -104,34 +92,3 @@ def _read(file: Path, setting: str) -> str:
         raise ConfigurationError(
             f"The file of {setting}, {file}, cannot be read: {reason}"
         ) from None
-
-
-def _certificate_credential(file: Path) -> dict[str, str]:
-    """Key and certificate for msal, which signs with PS256 and names the SHA-256 thumbprint."""
-    pem = _read(file, "certificate").encode()
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError:
-        raise ConfigurationError(
-            f"The private key in {file} is encrypted.", hint=_PEM_HINT
-        ) from None
-    except ValueError:
-        raise ConfigurationError(f"There is no private key in {file}.", hint=_PEM_HINT) from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ConfigurationError(f"The private key in {file} is not an RSA key.", hint=_PEM_HINT)
-    try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise ConfigurationError(f"There is no certificate in {file}.", hint=_PEM_HINT) from None
-    public_key = key.public_key()
-    for certificate in certificates:
-        if certificate.public_key() == public_key:
-            return {
-                "private_key": key.private_bytes(
-                    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-                ).decode(),
-                "public_certificate": certificate.public_bytes(Encoding.PEM).decode(),
-            }
-    raise ConfigurationError(
-        f"No certificate in {file} belongs to the private key in it.", hint=_PEM_HINT
-    )
