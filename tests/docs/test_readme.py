@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from aquila_mde.cli import app
+from aquila_mde.elastic.privileges import role_of
 from aquila_mde.errors import ExitCode
 from aquila_mde.settings import VARIABLES, Settings
 from aquila_mde.streams.stream import load_streams
@@ -163,6 +164,20 @@ def test_every_file_that_is_named_exists(file: str) -> None:
         if path not in made_by_reader and not Path(ROOT / path).exists()
     ]
     assert missing == []
+
+
+def test_the_table_of_privileges_is_the_role() -> None:
+    role = role_of("<namespace>", state_in_engine=True)
+    expected = {"the cluster": set(role["cluster"])}
+    for part in role["indices"]:
+        expected |= {f"`{name}`": set(part["privileges"]) for name in part["names"]}
+    table = README.split("| on | privileges | for |")[1].split("\n\n")[0]
+    found: dict[str, set[str]] = {}
+    where = ""
+    for row in rows("| on | privileges | for |" + table):
+        where = row[0] or where
+        found.setdefault(where, set()).update(re.findall(r"`(\w+)`", row[1]))
+    assert found == expected
 
 
 def test_every_metric_is_described() -> None:

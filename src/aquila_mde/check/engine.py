@@ -73,7 +73,11 @@ async def _licence(engine: Engine, findings: Findings) -> None:
 
 
 async def _privileges(engine: Engine, settings: Settings, findings: Findings) -> None:
-    missing = await missing_privileges(engine, settings.tenant.namespace)
+    missing = await missing_privileges(
+        engine,
+        settings.tenant.namespace,
+        state_in_engine=settings.state == "elasticsearch",
+    )
     if missing is None:
         findings.skipped("engine", "privileges", "the engine does not tell, or has no security")
     elif missing:

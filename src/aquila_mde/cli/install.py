@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
@@ -14,11 +15,12 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevel,
     LogLevelOption,
+    read_duration,
     read_engine_settings,
     start_logging,
 )
 from aquila_mde.cli._output import print_json, say
-from aquila_mde.settings import KibanaSettings, load_kibana_settings
+from aquila_mde.settings import KibanaSettings, load_kibana_settings, load_place
 from aquila_mde.streams.tree import PackageTree
 
 
@@ -51,10 +53,35 @@ def install(
         str | None,
         typer.Option(help="Space of that Kibana (also KIBANA_SPACE).", show_default=False),
     ] = None,
+    create_api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Then make an API key that may do what a collector does and nothing else, and "
+            "show it once.",
+            show_default=False,
+        ),
+    ] = None,
+    key_valid_for: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long that key is good, such as 365d.", show_default="ever"
+        ),
+    ] = None,
+    show_role: Annotated[
+        bool, typer.Option("--show-role", help="Print the role of such a key; needs no engine.")
+    ] = False,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
 ) -> None:
     """Install what the documents need in the engine. Running it again changes nothing."""
+    if show_role:
+        _show_role(config)
+        return
+    if key_valid_for is not None:
+        read_duration(key_valid_for, "--key-valid-for")
+        if create_api_key is None:
+            raise typer.BadParameter("--key-valid-for goes with --create-api-key")
     if dry_run and (kibana or space):
         raise typer.BadParameter("--dry-run shows the requests to an engine, not to Kibana")
     if dry_run:
@@ -68,6 +95,8 @@ def install(
         _upload(settings, as_json=as_json)
     else:
         _install(config, log_level, as_json=as_json)
+    if create_api_key is not None:
+        _create_key(config, log_level, create_api_key, key_valid_for)
 
 
 def _print_requests(flavour: FlavourName, *, as_json: bool) -> None:
@@ -104,6 +133,37 @@ def _upload(settings: KibanaSettings, *, as_json: bool) -> None:
     for kind, count in report.installed.items():
         say(f"installed: {count} {kind}")
     say(f"Kibana {report.kibana}: Fleet has installed {report.name} {report.version}")
+
+
+def _show_role(config: ConfigOption) -> None:
+    from aquila_mde.elastic.privileges import role_of
+
+    namespace, in_engine = load_place(config)
+    print_json(role_of(namespace, state_in_engine=in_engine))
+
+
+def _create_key(
+    config: ConfigOption, log_level: LogLevelOption, name: str, valid_for: str | None
+) -> None:
+    from aquila_mde.elastic.client import Engine
+    from aquila_mde.elastic.privileges import Key, create_key
+
+    settings = read_engine_settings(config, log_level)
+    namespace, in_engine = load_place(config)
+
+    async def act() -> Key:
+        async with await Engine.connect(settings) as engine:
+            return await create_key(
+                engine, name, namespace, state_in_engine=in_engine, expires=valid_for
+            )
+
+    key = asyncio.run(act())
+    # To standard error, so that it is in no output that is kept; past every filter for secrets.
+    sys.stderr.write(
+        f"API key {key.name} ({key.id}) for the namespace {namespace}. Set this for the collector; "
+        f"it is shown only once:\nES_API_KEY={key.encoded}\n"
+    )
+    sys.stderr.flush()
 
 
 def _install(config: ConfigOption, log_level: LogLevelOption, *, as_json: bool) -> None:

@@ -1,32 +1,100 @@
-"""What a collector has to be allowed on Elasticsearch, and what of it a login lacks.
+"""What a collector has to be allowed on Elasticsearch: the role, a key, and what a login lacks.
 
 Source: https://www.elastic.co/docs/reference/elasticsearch/security-privileges
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineAccessError, EngineRefusedError
+from aquila_mde.elastic.state_index import state_index
+from aquila_mde.errors import ConfigurationError, ExitCode
 
+_PACKAGE = "aquila_mde"
 _CLUSTER = ("monitor",)
-_STREAMS = ("auto_configure", "create_doc", "index", "read", "view_index_metadata")
-"""``index`` completes a document whose partner came later; the rest writes, and looks up ids."""
+"""Who the engine is, what it is still writing, how full its disks are."""
+_STREAMS = (
+    "auto_configure",
+    "create_doc",
+    # Completes a document whose partner came later.
+    "index",
+    "read",
+    "view_index_metadata",
+    # Makes what was written searchable before it is compared.
+    "maintenance",
+)
+_DEAD_LETTERS = ("delete",)
+_STATE = ("create_index", "index", "read", "delete")
 
 
-async def missing_privileges(engine: Engine, namespace: str) -> list[str] | None:
-    """The privileges that the login lacks for the data streams of ``namespace``.
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key. ``encoded`` is a secret."""
+
+    id: str
+    name: str
+    encoded: str
+
+
+def role_of(namespace: str, *, state_in_engine: bool) -> dict[str, Any]:
+    """The role descriptor for collecting, replaying and comparing in ``namespace``."""
+    indices = [
+        {"names": [f"logs-{_PACKAGE}.*-{namespace}"], "privileges": list(_STREAMS)},
+        {
+            "names": [f"logs-{_PACKAGE}.dead_letter-{namespace}"],
+            "privileges": list(_DEAD_LETTERS),
+        },
+    ]
+    if state_in_engine:
+        names = [state_index(_PACKAGE, namespace)]
+        indices.append({"names": names, "privileges": list(_STATE)})
+    return {"cluster": list(_CLUSTER), "indices": indices}
+
+
+async def create_key(
+    engine: Engine, name: str, namespace: str, *, state_in_engine: bool, expires: str | None
+) -> Key:
+    """A new API key with that role and nothing else; ``expires`` is Elasticsearch's ``365d``.
+
+    Raises :class:`ConfigurationError` on OpenSearch, which has no API keys.
+    """
+    if engine.info.flavour != "elasticsearch":
+        raise ApiKeyError(
+            f"{engine.place.host} is {engine.info.flavour}, which has no API keys.",
+            hint="Make a role with the privileges of aquila-mde install --show-role, and a user.",
+        )
+    body: dict[str, Any] = {
+        "name": name,
+        "role_descriptors": {_PACKAGE: role_of(namespace, state_in_engine=state_in_engine)},
+        "metadata": {"application": _PACKAGE},
+    }
+    if expires is not None:
+        body["expiration"] = expires
+    # A second one is not made when the answer to the first request is lost.
+    answer = await engine.request("POST", "_security/api_key", body, repeat=False)
+    return Key(answer["id"], answer["name"], answer["encoded"])
+
+
+class ApiKeyError(ConfigurationError):
+    """The engine cannot make a key."""
+
+    exit_code = ExitCode.ENGINE_ACCESS
+
+
+async def missing_privileges(
+    engine: Engine, namespace: str, *, state_in_engine: bool
+) -> list[str] | None:
+    """The privileges of the role that the login lacks.
 
     ``None`` where the engine does not say: it has no security, or is OpenSearch.
     """
     if engine.info.flavour != "elasticsearch":
         return None
-    names = f"logs-aquila_mde.*-{namespace}"
-    asked: dict[str, Any] = {
-        "cluster": list(_CLUSTER),
-        "index": [{"names": [names], "privileges": list(_STREAMS)}],
-    }
+    role = role_of(namespace, state_in_engine=state_in_engine)
+    asked = {"cluster": role["cluster"], "index": role["indices"]}
     try:
         answer = await engine.request("POST", "_security/user/_has_privileges", asked)
     except (EngineRefusedError, EngineAccessError):

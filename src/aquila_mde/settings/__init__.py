@@ -14,6 +14,7 @@ from aquila_mde.settings.load import (
     load_engine_settings,
     load_kibana_settings,
     load_onboarding_settings,
+    load_place,
     load_settings,
 )
 from aquila_mde.settings.parts import (
@@ -47,5 +48,6 @@ __all__ = [
     "load_engine_settings",
     "load_kibana_settings",
     "load_onboarding_settings",
+    "load_place",
     "load_settings",
 ]

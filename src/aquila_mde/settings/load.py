@@ -18,8 +18,9 @@ from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings.parts import (
     ElasticsearchSettings,
     KibanaSettings,
+    UnfinishedTenant,
 )
-from aquila_mde.settings.whole import Layered, OnboardingSettings, Settings
+from aquila_mde.settings.whole import Layered, OnboardingSettings, Settings, State
 from aquila_mde.streams.faults import FaultsFoundError
 from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
 
@@ -54,6 +55,15 @@ class _EngineOnly(Layered):
     model_config = SettingsConfigDict(extra="ignore")
 
     elasticsearch: ElasticsearchSettings
+
+
+class _PlaceOnly(Layered):
+    """Settings of which only what names the collector's indices is read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    tenant: UnfinishedTenant = UnfinishedTenant()
+    state: State = Path("aquila-state.sqlite3")
 
 
 class _MaybeEngine(Layered):
@@ -94,6 +104,12 @@ def load_engine_settings(
 ) -> ElasticsearchSettings:
     """Where the engine is; who installs assets there needs no credential of a tenant."""
     return _load(_EngineOnly, file, environment).elasticsearch
+
+
+def load_place(file: Path | None, environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
+    """The namespace that is collected into, and whether the state lies in the engine."""
+    found = _load(_PlaceOnly, file, environment, ("tenant",))
+    return found.tenant.namespace, found.state == "elasticsearch"
 
 
 def find_engine_settings(

@@ -33,7 +33,7 @@ def _place(value: object) -> object:
     return value
 
 
-_State = Annotated[Literal["elasticsearch"] | Path, BeforeValidator(_place)]
+State = Annotated[Literal["elasticsearch"] | Path, BeforeValidator(_place)]
 
 
 class Layered(BaseSettings):
@@ -67,7 +67,7 @@ class Settings(Layered):
     tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
     kibana: KibanaSettings | None = None
-    state: _State = Path("aquila-state.sqlite3")
+    state: State = Path("aquila-state.sqlite3")
     """What remembers what was delivered: a file, which moves with the collector, or the engine."""
     streams: dict[str, StreamSettings] = {}
     hunting: HuntingSettings = HuntingSettings()

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
+from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 from tests.unit.cli.conftest import Call
+from tests.unit.elastic.scripted import Seen
+from tests.unit.elastic.scripted import json as json_answer
+from tests.unit.elastic.stateful import StatefulEngine
 
 from aquila_mde.elastic.assets import InstallReport, plan_install
+from aquila_mde.elastic.privileges import role_of
 from aquila_mde.errors import ExitCode
 from aquila_mde.streams.tree import PackageTree
 
@@ -90,3 +97,52 @@ def test_everything_a_report_holds_is_told(
     *lines, total = call("install").out.splitlines()
     assert lines == ["created: a", "updated: b", "rolled over: d", "No lifecycle."]
     assert total.endswith("1 created, 1 updated, 1 unchanged")
+
+
+class KeyMaker(StatefulEngine):
+    """Makes API keys as Elasticsearch does."""
+
+    async def answer(self, seen: Seen) -> web.Response | None:
+        if seen.method == "POST" and seen.path == "_security/api_key":
+            made = {"id": "k1", "name": seen.json["name"], "api_key": "s", "encoded": "azE6cw=="}
+            return json_answer(made)
+        return await super().answer(seen)
+
+
+async def _made(flavour: str, *options: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> Any:
+    async with KeyMaker(flavour) as engine:
+        monkeypatch.setenv("ES_URL", engine.url)
+        monkeypatch.setenv("AQUILA_NAMESPACE", "ours")
+        answer = await asyncio.to_thread(call, "install", *options)
+        return answer, [each.json for each in engine.asked("POST", "_security/api_key")]
+
+
+async def test_a_key_that_may_only_collect_is_made_and_shown_once(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--create-api-key", "collector", "--key-valid-for", "365d")
+    answer, asked = await _made("elasticsearch", *options, call=call, monkeypatch=monkeypatch)
+    assert answer.code == 0, answer.err
+    assert answer.err.rstrip().endswith("ES_API_KEY=azE6cw==")
+    assert "azE6cw==" not in answer.out
+    (body,) = asked
+    assert (body["name"], body["expiration"]) == ("collector", "365d")
+    role = role_of("ours", state_in_engine=False)
+    assert body["role_descriptors"] == {"aquila_mde": role}
+    assert json.loads(call("install", "--show-role").out) == role
+
+
+async def test_an_engine_without_keys_says_what_to_do(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked = await _made(
+        "opensearch", "--create-api-key", "x", call=call, monkeypatch=monkeypatch
+    )
+    assert answer.code == ExitCode.ENGINE_ACCESS
+    assert "--show-role" in answer.err
+    assert asked == []
+
+
+def test_how_long_a_key_is_good_is_said_of_one_that_is_made(call: Call) -> None:
+    assert call("install", "--key-valid-for", "1d").code == ExitCode.SETTINGS
+    assert call("install", "--create-api-key", "x", "--key-valid-for", "soon").code == 2
