@@ -58,7 +58,7 @@ def test_what_only_a_person_can_mend_is_not_tried_again(unit: configparser.Confi
 
 def test_the_service_has_no_rights(unit: configparser.ConfigParser) -> None:
     service = unit["Service"]
-    for name in ("DynamicUser", "NoNewPrivileges", "ProtectHome", "PrivateTmp", "LockPersonality"):
+    for name in ("PrivateUsers", "NoNewPrivileges", "ProtectHome", "PrivateTmp", "LockPersonality"):
         assert service[name] == "yes"
     assert service["ProtectSystem"] == "strict"
     assert service["CapabilityBoundingSet"] == ""
