@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from aquila_mde.check.finding import Finding, Status, first_failed
+from aquila_mde.check.run import check as look
 from aquila_mde.errors import ExitCode
+from aquila_mde.settings import load_settings
 from aquila_mde.simulator.faults import Fault
 from tests.system.conftest import STREAMS, Job
 
@@ -28,23 +31,17 @@ Failed = set[tuple[str, str]]
 MakeJob = Callable[..., Job]
 
 
-def check(work: Job, *arguments: str, **changes: Any) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code of ``aquila-mde check`` and what it found; no secret is told."""
-    config = work.config(**changes)
-    done = subprocess.run(
-        [PROGRAM, "check", "--json", "--config", config, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
+async def check(work: Job, **changes: Any) -> tuple[ExitCode, list[Finding]]:
+    """What ``aquila-mde check`` finds, and the exit code that it has; no secret is told."""
+    settings = load_settings(work.config(**changes), environment={})
+    findings = await look(settings, None, work.tree)
     for secret in (work.simulator.client_secret, "a-wrong-secret"):
-        assert secret not in done.stdout + done.stderr
-    return done.returncode, json.loads(done.stdout)["findings"]
+        assert secret not in repr(findings)
+    return first_failed(findings), findings
 
 
-def wrong(findings: list[dict[str, Any]], status: str = "failed") -> Failed:
-    return {(each["where"], each["what"]) for each in findings if each["status"] == status}
+def wrong(findings: list[Finding], status: Status = Status.FAILED) -> Failed:
+    return {(each.where, each.what) for each in findings if each.status is status}
 
 
 def now_job(job: MakeJob) -> Job:
@@ -60,7 +57,7 @@ class Trouble:
     hint: str
     code: ExitCode
     do: Callable[[Job], dict[str, Any] | None]
-    status: str = "failed"
+    status: Status = Status.FAILED
     said: str = ""
 
 
@@ -207,7 +204,12 @@ CASES = {
         lambda _: {"streams": {"alert": {"interval": "1s"}}},
     ),
     "an endpoint that is retired": Trouble(
-        ALERT_CALLS, "Update", ExitCode.OK, _play(RETIRED), status="warning", said="31 Dec 2026"
+        ALERT_CALLS,
+        "Update",
+        ExitCode.OK,
+        _play(RETIRED),
+        status=Status.WARNING,
+        said="31 Dec 2026",
     ),
     "the service": Trouble(
         ALERT_CALLS,
@@ -226,44 +228,41 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_what_is_wrong_is_named_and_nothing_else(job: MakeJob, case: Trouble) -> None:
+async def test_what_is_wrong_is_named_and_nothing_else(job: MakeJob, case: Trouble) -> None:
     work = now_job(job)
-    code, findings = check(work, **(case.do(work) or {}))
+    code, findings = await check(work, **(case.do(work) or {}))
     # The engine of the tests has no plugin that deletes old data.
     assert wrong(findings, case.status) - {("engine", "retention")} == case.failed
-    if case.status == "warning":
+    if case.status is Status.WARNING:
         assert not wrong(findings)
-    named = [each for each in findings if each["status"] == case.status]
-    assert any(case.hint in (each["hint"] or "") for each in named)
-    assert all(each["hint"] for each in named) or not case.hint
-    assert any(case.said in each["said"] for each in named)
+    named = [each for each in findings if each.status is case.status]
+    assert any(case.hint in each.hint for each in named)
+    assert all(each.hint for each in named) or not case.hint
+    assert any(case.said in each.said for each in named)
     assert code == case.code
 
 
-def test_all_is_well(job: MakeJob) -> None:
+def test_all_is_well_and_what_is_missing_in_the_engine_is_installed(job: MakeJob) -> None:
     work = now_job(job)
-    code, findings = check(work)
-    assert code == ExitCode.OK
-    assert not wrong(findings)
+    assert "All is well." in work.command("check")
+    findings = json.loads(work.command("check", "--json"))["findings"]
     assert {each["where"] for each in findings if each["status"] == "ok"} == {
         "tenant",
         "engine",
         *STREAMS,
     }
-    shown = work.command("check")
-    assert "All is well." in shown
-    assert "✗" not in shown
-
-
-def test_what_is_missing_in_the_engine_is_installed(job: MakeJob) -> None:
-    work = now_job(job)
     work.ask("DELETE", "/_index_template/logs-aquila_mde.machine")
     try:
-        code, findings = check(work)
-        assert wrong(findings) == {("engine", "package")}
-        assert code == ExitCode.ENGINE
-        (package,) = [each for each in findings if each["status"] == "failed"]
-        assert "logs-aquila_mde.machine" in package["said"]
+        done = subprocess.run(
+            [PROGRAM, "check", "--config", work.config()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == ExitCode.ENGINE
+        assert "✗  engine          package" in done.stdout
+        assert "logs-aquila_mde.machine" in done.stdout
+        assert "aquila-mde install" in done.stdout
         assert "All is well." in work.command("check", "--fix")
     finally:
         work.command("install")
@@ -272,15 +271,15 @@ def test_what_is_missing_in_the_engine_is_installed(job: MakeJob) -> None:
 @pytest.mark.parametrize(
     ("api", "role"), [("defender", "AdvancedQuery.Read.All"), ("graph", "ThreatHunting.Read.All")]
 )
-def test_hunting_is_looked_at_where_it_is_on(job: MakeJob, api: str, role: str) -> None:
+async def test_hunting_is_looked_at_where_it_is_on(job: MakeJob, api: str, role: str) -> None:
     work = now_job(job)
     changes = {"streams": {"hunting": {"enabled": True}}, "hunting": {"api": api}}
     work.simulator.control.grant_role(role)
-    code, findings = check(work, **changes)
+    code, findings = await check(work, **changes)
     assert (code, wrong(findings)) == (ExitCode.OK, set())
-    assert ("hunting", "answer") in wrong(findings, "ok")
+    assert ("hunting", "answer") in wrong(findings, Status.OK)
     work.simulator.control.remove_role(role)
-    code, findings = check(work, **changes)
+    code, findings = await check(work, **changes)
     assert (code, wrong(findings)) == (ExitCode.PERMISSION, {("hunting", "permission")})
-    (found,) = [each for each in findings if each["status"] == "failed"]
-    assert role in found["said"]
+    (found,) = [each for each in findings if each.status is Status.FAILED]
+    assert role in found.said
