@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.request import getproxies
@@ -126,7 +126,7 @@ class _Connector(aiohttp.TCPConnector):
         await super().close(abort_ssl=abort_ssl)
         if self._open:
             for transport in self._open:
-                transport.abort()
+                _abort(transport)
             await asyncio.wait(self._open.values())
 
     def _ended(self, transport: asyncio.Transport, ended: asyncio.Future[None]) -> None:
@@ -160,7 +160,14 @@ class _Body(httpx.AsyncByteStream):
         self._answer.close()
         if transport is not None:
             # Part of the answer is still to come, so there is no use in saying goodbye.
-            transport.abort()
+            _abort(transport)
+
+
+def _abort(transport: asyncio.Transport) -> None:
+    # A connection that was closed twice has nothing left to abort, and Python 3.11.2 says so by
+    # an AttributeError.
+    with suppress(AttributeError):
+        transport.abort()
 
 
 _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
