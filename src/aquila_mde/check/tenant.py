@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aquila_mde.check.finding import Findings
-from aquila_mde.collect.sides import cloud_of, hunting_api
-from aquila_mde.defender.auth import Credential, Token, TokenSource
+from aquila_mde.collect.sides import defender_client, hunting_api
+from aquila_mde.defender.auth import Token, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
-from aquila_mde.defender.clouds import Cloud
+from aquila_mde.defender.clouds import Cloud, cloud_of
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.settings import Settings
@@ -22,6 +22,8 @@ _EXPIRES_SOON = timedelta(days=30)
 _SKEW = 60.0
 """Seconds between the clocks. Entra refuses an assertion that is five minutes off."""
 _DAY = timedelta(days=1)
+_AT_ONCE = RetryPolicy(attempts=1, total_seconds=60)
+"""Whoever asks whether all is well wants to know it now."""
 _SMALL_QUERY = "DeviceInfo | take 1"
 
 
@@ -29,50 +31,28 @@ async def check_tenant(
     settings: Settings, streams: Sequence[Stream], findings: Findings, *, now: datetime
 ) -> None:
     """Look at the tenant of ``settings`` and at each of ``streams``. ``now`` is the time here."""
-    tenant, cloud = settings.tenant, cloud_of(settings)
     try:
-        credential = Credential.from_settings(tenant)
-        access = _Access(credential, cloud, settings)
-        expires = credential.expires()
+        client = defender_client(settings, retry=_AT_ONCE)
+        expires = client.tokens.credential.expires()
     except AquilaError as error:
         findings.error("tenant", "credential", error)
         for what in ("sign-in", "streams"):
             findings.skipped("tenant", what, "there is no credential")
         return
     _expiry(expires, findings, now)
-    token = await _sign_in(access.tokens, cloud, findings)
+    token = await _sign_in(client.tokens, cloud_of(settings.tenant), findings)
     for stream in streams:
         if token is None:
             findings.skipped(stream.name, "permission", "there is no token")
         elif stream.collect.strategy == "hunting" and settings.hunting.api == "graph":
-            graph = _Access(credential, cloud_of(settings, graph=True), settings)
-            await _StreamCheck(stream, graph, findings, now).look_by_graph()
+            graph = defender_client(settings, retry=_AT_ONCE, graph=True)
+            await _StreamCheck(stream, settings, graph, findings, now).look_by_graph()
             await graph.aclose()
         else:
-            await _StreamCheck(stream, access, findings, now).look(token)
+            await _StreamCheck(stream, settings, client, findings, now).look(token)
         interval = settings.stream(stream.name).interval or stream.collect.interval
         _quota(stream, interval, findings)
-    await access.aclose()
-
-
-class _Access:
-    """The tokens of one API, and what calls it with them."""
-
-    def __init__(self, credential: Credential, cloud: Cloud, settings: Settings) -> None:
-        tenant = settings.tenant
-        self.settings = settings
-        self.tokens = TokenSource(credential, cloud, ca_file=tenant.ca_file)
-        self.client = DefenderClient(
-            self.tokens,
-            cloud,
-            tenant_label=tenant.name or tenant.id,
-            ca_file=tenant.ca_file,
-            # Whoever asks whether all is well wants to know it now.
-            retry=RetryPolicy(attempts=1, total_seconds=60),
-        )
-
-    async def aclose(self) -> None:
-        await self.client.aclose()
+    await client.aclose()
 
 
 def _expiry(expires: datetime | None, findings: Findings, now: datetime) -> None:
@@ -138,14 +118,15 @@ class _StreamCheck:
     """Looks at the endpoints of one stream."""
 
     stream: Stream
-    access: _Access
+    settings: Settings
+    client: DefenderClient
     findings: Findings
     now: datetime
 
     async def look_by_graph(self) -> None:
         """The same where Microsoft Graph is asked, for which there are tokens of their own."""
         try:
-            token = await self.access.tokens.token()
+            token = await self.client.tokens.token()
         except AquilaError as error:
             self.findings.error(self.stream.name, "sign-in", error)
             return
@@ -191,10 +172,10 @@ class _StreamCheck:
         retires = None
         try:
             if spec.strategy == "hunting":
-                api = hunting_api(stream, self.access.settings, self.access.client)
+                api = hunting_api(stream, self.settings, self.client)
                 await api.run(_SMALL_QUERY, stream=stream.name)
             else:
-                answer = await self.access.client.get(
+                answer = await self.client.get(
                     endpoint.path, asked, stream=stream.name, empty_on=endpoint.empty_on
                 )
                 retires = answer.retires

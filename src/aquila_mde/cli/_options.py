@@ -16,6 +16,9 @@ from aquila_mde.logs import configure_logging
 from aquila_mde.settings import ElasticsearchSettings, Settings, load_engine_settings, load_settings
 from aquila_mde.streams.collect_spec import parse_duration
 
+STOPPED = 130
+"""What the process answers to the shell when Ctrl-C has ended it."""
+
 
 class LogLevel(StrEnum):
     """From which level on events are logged."""

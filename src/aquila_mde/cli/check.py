@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aquila_mde.cli._options import (
+    STOPPED,
     ConfigOption,
     JsonOption,
     LogLevel,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from aquila_mde.check.finding import Finding
 
 _SIGNS = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
-_STOPPED = 130
 
 
 def check(
@@ -80,7 +80,7 @@ def _go_on(config: ConfigOption, pause: timedelta, *, as_json: bool) -> None:
             time.sleep(pause.total_seconds())
             _show(_look(config), as_json=as_json)
     except KeyboardInterrupt:
-        raise typer.Exit(_STOPPED) from None
+        raise typer.Exit(STOPPED) from None
 
 
 def _is_mended_by_install(finding: Finding) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aquila_mde.cli._options import (
+    STOPPED,
     JsonOption,
     LogLevel,
     LogLevelOption,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from aquila_mde.defender.device_code import DeviceCode
     from aquila_mde.onboard.plan import Plan
     from aquila_mde.onboard.run import Outcome
-
-_STOPPED = 130
 
 
 def onboard(
@@ -121,7 +120,7 @@ def onboard(
         outcome = asyncio.run(act(wish, shown))
     except KeyboardInterrupt:
         complain("Stopped. The same command goes on where this one was.")
-        raise typer.Exit(_STOPPED) from None
+        raise typer.Exit(STOPPED) from None
     if as_json:
         print_json(_as_dict(outcome, config))
     elif outcome.applied:

@@ -23,7 +23,7 @@ from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
 from aquila_mde.collect.telemetry import Readings
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
-from aquila_mde.defender.clouds import Cloud, resolve_cloud
+from aquila_mde.defender.clouds import cloud_of
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.defender.hunting import HuntingApi
 from aquila_mde.elastic.bulk import RETRY as BULK_RETRY
@@ -84,13 +84,14 @@ class Sides:
         streams = enabled_streams(settings, tree)
         hunting = next((each for each in streams if each.collect.strategy == "hunting"), None)
         hunts = hunts_of(hunting, settings) if hunting else []
-        cloud = cloud_of(settings)
+        cloud = cloud_of(settings.tenant)
         clients: list[DefenderClient] = []
+        retry = RetryPolicy(wait=retry_wait)
         engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
         try:
-            clients.append(defender_client(settings, retry_wait=retry_wait))
+            clients.append(defender_client(settings, retry=retry))
             if hunting is not None and settings.hunting.api == "graph":
-                clients.append(defender_client(settings, retry_wait=retry_wait, graph=True))
+                clients.append(defender_client(settings, retry=retry, graph=True))
         except BaseException:
             for client in clients:
                 await client.aclose()
@@ -153,7 +154,7 @@ class Sides:
 
     def readings(self) -> Readings:
         """What telemetry asks for when somebody looks."""
-        expires = Credential.from_settings(self.settings.tenant).expires()
+        expires = self.client.tokens.credential.expires()
         return Readings(
             queue_bytes=lambda: sum(each.waiting_bytes for each in list(self._deliveries)),
             quota_left=self.client.quota_left,
@@ -238,16 +239,17 @@ class Sides:
 
 
 def defender_client(
-    settings: Settings, *, retry_wait: bool = True, graph: bool = False
+    settings: Settings, *, retry: RetryPolicy | None = None, graph: bool = False
 ) -> DefenderClient:
     """What calls the Defender API of the tenant; with ``graph``, Microsoft Graph."""
-    tenant, cloud = settings.tenant, cloud_of(settings, graph=graph)
+    tenant = settings.tenant
+    cloud = cloud_of(tenant, graph=graph)
     return DefenderClient(
         TokenSource(Credential.from_settings(tenant), cloud, ca_file=tenant.ca_file),
         cloud,
         tenant_label=tenant.name or tenant.id,
         ca_file=tenant.ca_file,
-        retry=RetryPolicy(wait=retry_wait),
+        retry=retry,
     )
 
 
@@ -268,20 +270,6 @@ def hunting_api(stream: Stream, settings: Settings, client: DefenderClient) -> H
         settings.hunting.row_limit or endpoint.page_size,
         graph,
     )
-
-
-def cloud_of(settings: Settings, *, graph: bool = False) -> Cloud:
-    """Where the tenant is; with ``graph``, Microsoft Graph in place of the Defender API."""
-    tenant = settings.tenant
-    cloud = resolve_cloud(
-        tenant.cloud,
-        sign_in=tenant.sign_in_url,
-        api=tenant.api_url,
-        resource=tenant.resource,
-        graph=tenant.graph_url,
-        portal=tenant.portal_url,
-    )
-    return replace(cloud, api=cloud.graph, resource=cloud.graph_resource) if graph else cloud
 
 
 def named(streams: Sequence[Stream], name: str) -> Stream:

@@ -53,7 +53,8 @@ class TokenSource:
     def __init__(
         self, credential: Credential, cloud: Cloud, *, ca_file: Path | None = None
     ) -> None:
-        self._credential = credential
+        self.credential = credential
+        """What it signs in with; another one after a rotation."""
         self._cloud = cloud
         self._client_credential = credential.for_msal()
         self._host = host_of(cloud.sign_in)
@@ -81,7 +82,7 @@ class TokenSource:
             try:
                 self._current = await asyncio.to_thread(self._sign_in)
             except DefenderUnavailableError as error:
-                error.tenant = self._credential.tenant_id
+                error.tenant = self.credential.tenant_id
                 now = time.monotonic()
                 if current is None or now >= current.expires_at:
                     raise
@@ -116,9 +117,9 @@ class TokenSource:
         try:
             if self._application is None:
                 self._application = msal.ConfidentialClientApplication(
-                    self._credential.client_id,
+                    self.credential.client_id,
                     client_credential=self._client_credential,
-                    authority=f"{self._cloud.sign_in}/{self._credential.tenant_id}",
+                    authority=f"{self._cloud.sign_in}/{self.credential.tenant_id}",
                     # Asks a fixed Microsoft host whether it knows the sign-in host: no use
                     # where the host is one's own choice.
                     instance_discovery=False,
@@ -157,7 +158,7 @@ class TokenSource:
 
     def _read_credential(self) -> bool:
         """Take what now lies where the credential is kept. Whether it is another than before."""
-        credential = self._credential.renewed()
+        credential = self.credential.renewed()
         try:
             held = credential.for_msal()
         except ConfigurationError as error:
@@ -165,7 +166,7 @@ class TokenSource:
             return False
         if held == self._client_credential:
             return False
-        self._credential, self._client_credential = credential, held
+        self.credential, self._client_credential = credential, held
         self._application = None
         return True
 
@@ -177,9 +178,9 @@ class TokenSource:
             return SignInError(
                 f"Signing in at {self._host} failed: {reason}",
                 hint="Check tenant.id, tenant.client_id and tenant.sign_in_url.",
-                tenant=self._credential.tenant_id,
+                tenant=self.credential.tenant_id,
             )
-        return refusal(result, answer, self._credential, self._host)
+        return refusal(result, answer, self.credential, self._host)
 
 
 class Transport:

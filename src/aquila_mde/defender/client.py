@@ -96,7 +96,7 @@ class DefenderClient:
         ca_file: Path | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._cloud = cloud
         self._tenant = tenant_label
         self.retry = retry or RetryPolicy()
@@ -236,11 +236,11 @@ class DefenderClient:
         return min(error.wait, self.retry.longest_wait) if self.retry.wait else 0.0
 
     async def _ask(self, url: str, budget: Budget | None, call: _Call, *, give_up: bool) -> Answer:
-        token = await self._tokens.token()
+        token = await self.tokens.token()
         response = await self._send(url, token, call)
         if response.status_code == 401:
-            self._tokens.invalidate(token)
-            response = await self._send(url, await self._tokens.token(), call)
+            self.tokens.invalidate(token)
+            response = await self._send(url, await self.tokens.token(), call)
         status = response.status_code
         if status in call.empty_on:
             return _answer(response, b"")

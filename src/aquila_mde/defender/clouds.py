@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from aquila_mde.errors import ConfigurationError
+from aquila_mde.settings import UnfinishedTenant
 
 _API_DOMAINS = {
     # api.security.microsoft.com has regional hosts below it; the older name is still in links.
@@ -130,3 +131,16 @@ def resolve_cloud(
         "portal": portal,
     }
     return replace(cloud, **{key: url.rstrip("/") for key, url in given.items() if url})
+
+
+def cloud_of(tenant: UnfinishedTenant, *, graph: bool = False) -> Cloud:
+    """Where ``tenant`` is by its settings; with ``graph``, Microsoft Graph in place of the API."""
+    cloud = resolve_cloud(
+        tenant.cloud,
+        sign_in=tenant.sign_in_url,
+        api=tenant.api_url,
+        resource=tenant.resource,
+        graph=tenant.graph_url,
+        portal=tenant.portal_url,
+    )
+    return replace(cloud, api=cloud.graph, resource=cloud.graph_resource) if graph else cloud

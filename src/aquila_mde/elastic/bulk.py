@@ -215,9 +215,10 @@ class BulkSink:
         if not places:
             return verdict
         body = documents.lines(places)
+        size = sum(map(len, body))
         async with self.concurrency.slot() as slot:
             try:
-                raw = await self._sent(index, body)
+                raw = await self._sent(index, body, size)
                 verdict.settle(raw, places, outcomes)
             except EngineUnavailableError:
                 self.concurrency.fall(slot)
@@ -225,16 +226,15 @@ class BulkSink:
             if verdict.overloaded:
                 self.concurrency.fall(slot)
             else:
-                self.concurrency.answered(sum(map(len, body)))
+                self.concurrency.answered(size)
         if verdict.written is not None and verdict.written != self._written.get(index):
             # The data stream rolled over: what it was written to before is an older index now.
             self._written[index] = verdict.written
             self._backing.pop(index, None)
         return verdict
 
-    async def _sent(self, index: str, body: list[bytes]) -> bytes:
-        """The answer to ``body``, which goes as gzip where that is worth it."""
-        size = sum(map(len, body))
+    async def _sent(self, index: str, body: list[bytes], size: int) -> bytes:
+        """The answer to ``body`` of ``size`` bytes, which goes as gzip where that is worth it."""
         gzip = self._compression.wanted(size)
         began = time.monotonic()
         try:

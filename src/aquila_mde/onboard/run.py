@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from aquila_mde.defender.clouds import Cloud, resolve_cloud
+from aquila_mde.defender.clouds import Cloud, cloud_of
 from aquila_mde.defender.device_code import ANY_TENANT, DeviceCode, Operator, sign_in
 from aquila_mde.defender.errors import NotFoundError
 from aquila_mde.defender.graph import Graph
@@ -138,14 +138,7 @@ async def onboard(wish: Wish, tell: Tell) -> Outcome:
     do; permissions that are still missing at the end are no error here but in the outcome.
     """
     tenant = wish.settings.tenant
-    cloud = resolve_cloud(
-        tenant.cloud,
-        sign_in=tenant.sign_in_url,
-        api=tenant.api_url,
-        resource=tenant.resource,
-        graph=tenant.graph_url,
-        portal=tenant.portal_url,
-    )
+    cloud = cloud_of(tenant)
     if not wish.dry_run:
         check_writable(wish.file)
     asked = wish.tenant or tenant.id or ANY_TENANT

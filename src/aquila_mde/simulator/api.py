@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,14 +14,14 @@ from starlette.routing import Route
 
 from aquila_mde.simulator.changes import Changes, QueryRefused
 from aquila_mde.simulator.changes import page as page_of_changes
-from aquila_mde.simulator.clock import SECOND, format_time, to_datetime
+from aquila_mde.simulator.clock import SECOND, format_time
 from aquila_mde.simulator.collection import Collection
 from aquila_mde.simulator.endpoints import Endpoint
 from aquila_mde.simulator.export_files import LinkFault, VulnerabilityExport
 from aquila_mde.simulator.odata import ODataError
 from aquila_mde.simulator.query import page, parse_query
 from aquila_mde.simulator.quotas import Quotas
-from aquila_mde.simulator.refused import Refused
+from aquila_mde.simulator.refused import Refused, too_many
 from aquila_mde.simulator.sign_in import SignIn, SignInRefused
 from aquila_mde.simulator.tenant import Tenant
 
@@ -140,18 +139,11 @@ class Api:
         if exceeded is None:
             return
         wait, quota = exceeded
-        headers: dict[str, str] = {}
-        if self._tenant.quirks.retry_after == "seconds":
-            headers["Retry-After"] = str(wait)
-        elif self._tenant.quirks.retry_after == "date":
-            until = to_datetime(self._tenant.clock.now() + wait * SECOND)
-            headers["Retry-After"] = format_datetime(until, usegmt=True)
-        raise Refused(
-            429,
-            "TooManyRequests",
+        raise too_many(
+            self._tenant,
+            wait,
             f"API calls quota exceeded! Maximum allowed {quota} for tenant and application. "
             f"You can send requests again in {wait} seconds.",
-            headers,
         )
 
     def _collection(self, request: Request, records: Collection) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from email.utils import format_datetime
 from typing import Any
 
 import msgspec
@@ -12,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aquila_mde.simulator.clock import SECOND, to_datetime
 from aquila_mde.simulator.hunting_tables import HuntingTables
 from aquila_mde.simulator.kql_run import Query, Table
 from aquila_mde.simulator.kql_values import KqlError, Moment, plain
 from aquila_mde.simulator.quotas import Quotas
-from aquila_mde.simulator.refused import Refused
+from aquila_mde.simulator.refused import Refused, too_many
 from aquila_mde.simulator.sign_in import SignIn
 from aquila_mde.simulator.tenant import Tenant
 from aquila_mde.streams.collect_spec import Endpoint
@@ -113,14 +111,8 @@ class HuntingHttp:
         if exceeded is None:
             return
         wait, quota = exceeded
-        headers: dict[str, str] = {}
-        if self._tenant.quirks.retry_after == "seconds":
-            headers["Retry-After"] = str(wait)
-        elif self._tenant.quirks.retry_after == "date":
-            until = to_datetime(self._tenant.clock.now() + wait * SECOND)
-            headers["Retry-After"] = format_datetime(until, usegmt=True)
         message = f"You have exceeded the allowed number of queries ({quota}). Try again later."
-        raise Refused(429, "TooManyRequests", message, headers)
+        raise too_many(self._tenant, wait, message)
 
     def answer(self, text: str, door: Door) -> Response:
         """The answer to one query that may be asked."""

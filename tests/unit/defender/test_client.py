@@ -389,7 +389,7 @@ class TestUnreachable:
     async def test_an_untrusted_host_is_named(self, microsoft: Microsoft, connect: Connect) -> None:
         client = connect()
         untrusting = DefenderClient(
-            client._tokens, microsoft.cloud, tenant_label="contoso", retry=RetryPolicy(wait=False)
+            client.tokens, microsoft.cloud, tenant_label="contoso", retry=RetryPolicy(wait=False)
         )
         with pytest.raises(DefenderUnavailableError, match=r"certificate of 127\.0\.0\.1"):
             await _get(untrusting)
