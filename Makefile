@@ -61,6 +61,7 @@ wheel: $(READY) ## Make the wheel and the source archive in dist/
 
 docs: $(READY) ## Write the pages in docs/, and check that all documentation is true
 	@$(BIN)/aquila-mde build
+	@$(BIN)/python -m tests.docs.commands
 	@$(BIN)/pytest tests/docs $(ARGS)
 
 constraints: $(READY) ## Pin the newest versions of everything in constraints.txt

@@ -20,7 +20,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process answers to the shell. Documented in README.md."""
+    """What the process answers to the shell. Documented in docs/troubleshooting.md."""
 
     OK = 0
     UNEXPECTED = 1

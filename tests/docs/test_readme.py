@@ -1,4 +1,4 @@
-"""README.md says what the program does."""
+"""README.md and the pages in docs/ say what the program does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from pydantic import BaseModel
 
 from aquila_mde.cli import app
 from aquila_mde.elastic.privileges import role_of
-from aquila_mde.errors import ExitCode
 from aquila_mde.settings import VARIABLES, Settings
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
+from tests.docs.commands import every_command
 
 ROOT = PackageTree.default().root
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+SETTINGS = (DOCS / "settings.md").read_text(encoding="utf-8")
+OPERATING = (DOCS / "operating.md").read_text(encoding="utf-8")
+SECURITY = (DOCS / "security.md").read_text(encoding="utf-8")
+# Without the pages that the streams (README.md) and the benchmark are the owners of.
+WRITTEN = {
+    file.name: file.read_text(encoding="utf-8")
+    for file in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+    if file not in (DOCS / "README.md", DOCS / "performance.md")
+}
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OTHER_VARIABLES = {
     *("AQUILA_CONFIG", "AQUILA_STATE", "AQUILA_LOG_LEVEL", "AQUILA_TENANT__API_URL"),
@@ -62,27 +72,23 @@ def test_the_settings_table_has_every_setting_and_its_variable() -> None:
     variables = {".".join(path): name for name, path in VARIABLES.items()}
     variables |= {"state": "AQUILA_STATE", "log_level": "AQUILA_LOG_LEVEL"}
     expected = {name: variables.get(name, "") for name in setting_names(Settings)}
-    table = {row[0].strip("`"): row[1].strip("`") for row in rows(section("Settings"))}
+    table = {row[0].strip("`"): row[1].strip("`") for row in rows(SETTINGS)}
     assert table == expected
 
 
 def test_every_variable_that_is_named_exists() -> None:
-    named = set(re.findall(r"\b(?:AQUILA|ES|KIBANA)_[A-Z_]+\b", README))
+    text = "\n".join(WRITTEN.values())
+    named = set(re.findall(r"\b(?:AQUILA|ES|KIBANA)_[A-Z_]+\b", text))
     assert named == set(VARIABLES) | OTHER_VARIABLES
 
 
 def test_every_variable_of_the_program_and_of_the_tests_is_documented() -> None:
-    described = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    described = "\n".join(WRITTEN.values()) + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     pattern = re.compile(r"[\"'](AQUILA_[A-Z][A-Z_]*[A-Z])[\"']")
     for folder in ("src", "tests"):
         for file in (ROOT / folder).rglob("*.py"):
             for name in pattern.findall(file.read_text(encoding="utf-8")):
                 assert f"`{name}`" in described, f"{name} of {file.name}"
-
-
-def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
-    table = {int(row[0]): row[1] for row in rows(section("Exit codes"))}
-    assert table == {int(code): code.name for code in ExitCode}
 
 
 def short(duration: timedelta) -> str:
@@ -115,16 +121,6 @@ def test_the_table_of_commands_is_complete() -> None:
     assert table == set(COMMANDS)
 
 
-def every_command() -> dict[str, Any]:
-    """Every command by what is typed, those below another one too."""
-    found: dict[str, Any] = {}
-    for name, command in COMMANDS.items():
-        found[name] = command
-        below = getattr(command, "commands", {})
-        found |= {f"{name} {inner}": one for inner, one in below.items()}
-    return found
-
-
 @pytest.mark.parametrize("name", sorted(every_command()))
 def test_a_command_and_each_of_its_options_explain_themselves(name: str) -> None:
     command = every_command()[name]
@@ -132,15 +128,21 @@ def test_a_command_and_each_of_its_options_explain_themselves(name: str) -> None
     assert [option.name for option in command.params if not getattr(option, "help", None)] == []
 
 
-def test_every_option_that_is_named_exists() -> None:
+@pytest.mark.parametrize("page", WRITTEN)
+def test_every_command_and_option_that_is_named_exists(page: str) -> None:
+    text = WRITTEN[page]
     options = {
         text
         for command in every_command().values()
         for option in command.params
         for text in option.opts
     }
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    assert named <= options | {"--help", "--keep"}
+    of_others = {"--help", "--keep", "--upgrade", "--install-completion", "--show-completion"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert named <= options | of_others
+    first = set(re.findall(r"`aquila-mde ([a-z]+)", text))
+    first |= set(re.findall(r"^aquila-mde ([a-z]+)", text, re.MULTILINE))
+    assert first <= set(COMMANDS)
 
 
 def test_every_make_target_that_is_named_exists() -> None:
@@ -155,13 +157,10 @@ def test_every_make_target_that_is_named_exists() -> None:
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
 def test_every_file_that_is_named_exists(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
-    linked = re.findall(r"\]\(([A-Za-z][\w./]+)\)", text)
-    named = re.findall(r"`((?:src|tests|data_stream|pipelines)/[\w./]*)`", text)
+    named = re.findall(r"`((?:src|tests|data_stream|pipelines|deploy)/[\w./]*)`", text)
     made_by_reader = {"data_stream/recommendation/", "pipelines/recommendation.yml.j2"}
     missing = [
-        path
-        for path in linked + named
-        if path not in made_by_reader and not Path(ROOT / path).exists()
+        path for path in named if path not in made_by_reader and not Path(ROOT / path).exists()
     ]
     assert missing == []
 
@@ -171,7 +170,7 @@ def test_the_table_of_privileges_is_the_role() -> None:
     expected = {"the cluster": set(role["cluster"])}
     for part in role["indices"]:
         expected |= {f"`{name}`": set(part["privileges"]) for name in part["names"]}
-    table = README.split("| on | privileges | for |")[1].split("\n\n")[0]
+    table = SECURITY.split("| on | privileges | for |")[1].split("\n\n")[0]
     found: dict[str, set[str]] = {}
     where = ""
     for row in rows("| on | privileges | for |" + table):
@@ -185,6 +184,6 @@ def test_every_metric_is_described() -> None:
     gauges = {f"aquila_mde_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', source)}
     counters = {f"aquila_mde_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', source)}
     assert len(gauges) + len(counters) > 8
-    text = section("Monitoring")
+    text = OPERATING
     unsaid = {"aquila_mde_interval_seconds"}
     assert {name for name in gauges | counters if f"`{name}`" not in text} <= unsaid
