@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from aquila_mde.simulator import hunting_signals as signals
 from aquila_mde.simulator.clock import DAY, HOUR, duration, parse_time
-from aquila_mde.simulator.hunting_signals import Maker, Row
 from aquila_mde.simulator.kql_run import Table
 from aquila_mde.simulator.kql_values import Moment
 from aquila_mde.simulator.seeds import hex_of, random_of
+from aquila_mde.simulator.signals import endpoint, logon, mail
+from aquila_mde.simulator.signals.parts import Maker, Row
 from aquila_mde.simulator.tenant import Tenant
 
 HISTORY = 30 * DAY
@@ -40,20 +40,20 @@ class TableSpec:
 
 
 TABLES: dict[str, TableSpec] = {
-    "DeviceProcessEvents": TableSpec(signals.usual_process, signals.PROCESS),
-    "DeviceNetworkEvents": TableSpec(signals.usual_connection, signals.NETWORK),
-    "DeviceFileEvents": TableSpec(signals.usual_file, signals.FILE),
-    "DeviceRegistryEvents": TableSpec(signals.usual_value, signals.REGISTRY),
-    "DeviceLogonEvents": TableSpec(signals.usual_logon, signals.LOGON),
-    "DeviceEvents": TableSpec(signals.usual_event, signals.EVENT),
-    "DeviceImageLoadEvents": TableSpec(signals.usual_image, signals.IMAGE),
-    "EmailEvents": TableSpec(signals.usual_mail, signals.MAIL, False, True),
-    "EmailAttachmentInfo": TableSpec(signals.usual_attachment, signals.ATTACHMENT, False, True),
-    "EmailPostDeliveryEvents": TableSpec(signals.usual_removal, signals.REMOVED, False, True),
-    "UrlClickEvents": TableSpec(signals.usual_click, signals.CLICK, False, True),
-    "IdentityLogonEvents": TableSpec(signals.usual_identity, signals.IDENTITY, False, True),
-    "IdentityDirectoryEvents": TableSpec(signals.usual_directory, signals.DIRECTORY, False, True),
-    "IdentityQueryEvents": TableSpec(signals.usual_question, signals.QUESTION, False, True),
+    "DeviceProcessEvents": TableSpec(endpoint.usual_process, endpoint.PROCESS),
+    "DeviceNetworkEvents": TableSpec(endpoint.usual_connection, endpoint.NETWORK),
+    "DeviceFileEvents": TableSpec(endpoint.usual_file, endpoint.FILE),
+    "DeviceRegistryEvents": TableSpec(endpoint.usual_value, endpoint.REGISTRY),
+    "DeviceLogonEvents": TableSpec(logon.usual_logon, logon.LOGON),
+    "DeviceEvents": TableSpec(endpoint.usual_event, endpoint.EVENT),
+    "DeviceImageLoadEvents": TableSpec(endpoint.usual_image, endpoint.IMAGE),
+    "EmailEvents": TableSpec(mail.usual_mail, mail.MAIL, False, True),
+    "EmailAttachmentInfo": TableSpec(mail.usual_attachment, mail.ATTACHMENT, False, True),
+    "EmailPostDeliveryEvents": TableSpec(mail.usual_removal, mail.REMOVED, False, True),
+    "UrlClickEvents": TableSpec(mail.usual_click, mail.CLICK, False, True),
+    "IdentityLogonEvents": TableSpec(logon.usual_identity, logon.IDENTITY, False, True),
+    "IdentityDirectoryEvents": TableSpec(logon.usual_directory, logon.DIRECTORY, False, True),
+    "IdentityQueryEvents": TableSpec(logon.usual_question, logon.QUESTION, False, True),
 }
 _OF_THE_TENANT = {
     "DeviceInfo": (
