@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DATASET as DEAD_LETTERS
-from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter
 from aquila_mde.collect.hunts import hunts_of
 from aquila_mde.collect.identity import IdentityReader, PassContext
 from aquila_mde.collect.joins import Join, Joins
 from aquila_mde.collect.state import StreamStore
 from aquila_mde.collect.status import enabled_streams
-from aquila_mde.collect.stream_pass import Counts, Progress, StreamPass
+from aquila_mde.collect.stream_pass import Counts, Owner, Progress, StreamPass
 from aquila_mde.collect.telemetry import Readings
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
@@ -62,9 +58,8 @@ class Sides:
         self._deliveries: WeakSet[Delivery] = WeakSet()
         self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
-        self._tenant = {"id": tenant.id, "portal": portal}
-        if tenant.name:
-            self._tenant["name"] = tenant.name
+        told = {"id": tenant.id, "portal": portal} | ({"name": tenant.name} if tenant.name else {})
+        self._owner = Owner(tenant.id, tenant.namespace, told)
 
     @classmethod
     async def open(
@@ -209,28 +204,17 @@ class Sides:
         progress: Progress | None = None,
     ) -> StreamPass:
         """A pass over ``stream`` that notes in ``store`` what was delivered."""
-        spec, observed = stream.collect, datetime.now(UTC)
         return StreamPass(
-            stream=stream.name,
-            index=self.index(stream),
+            stream,
+            self._owner,
             store=store,
-            counts=counts,
-            reader=self.reader(stream, field),
-            columns=ColumnReader.of(spec, self.tenant_id),
-            writer=DocumentWriter(stream, self.namespace, tenant=self._tenant, observed=observed),
-            context=context,
             sink=self.sink,
             delivery=delivery,
-            dead_letters=DeadLetters(
-                self.sink, stream=stream.name, tenant_id=self.tenant_id, namespace=self.namespace
-            ),
-            observed=observed,
-            careful=careful,
-            by_content=spec.identity.by_content,
-            # Of an export there are too many, and it does not come again line by line.
-            keep_ids=spec.strategy != "export",
-            entity=spec.identity.entity,
+            context=context,
+            time_field=field,
+            counts=counts,
             joins=joins,
+            careful=careful,
             feeds=feeds,
             open_values=open_values,
             again=again,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from aquila_mde.defender.export import ExportChunk, ExportPosition
 from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.times import Ticks
 from aquila_mde.elastic.bulk import BulkSink, Documents, Item, Outcome, Result
+from aquila_mde.streams.stream import Stream
 
 _BATCH = 500
 """Records that are looked up, sent and written down together."""
@@ -39,6 +40,16 @@ class Counts:
     created: int = 0
     existing: int = 0
     dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The tenant that records are of, and where its documents go."""
+
+    tenant_id: str
+    namespace: str
+    told: dict[str, str]
+    """What its documents say of it: its id, where its portal is, its name if it has one."""
 
 
 class _Read(msgspec.Struct, gc=False):
@@ -96,61 +107,61 @@ class StreamPass:
 
     ``careful`` is for a pass whose records may have been sent before without a note of it (an
     earlier run was killed, or the state is new): ids are then also looked for in the older backing
-    indices of the data stream, where ``create`` alone would not notice them.
+    indices of the data stream, where ``create`` alone would not notice them. ``observed`` is the
+    time that documents have until their pipeline reads it from the record; now, if it is not given.
     """
 
     def __init__(
         self,
+        stream: Stream,
+        owner: Owner,
         *,
-        stream: str,
-        index: str,
         store: StreamStore,
-        counts: Counts,
-        reader: IdentityReader,
-        columns: ColumnReader | None = None,
-        writer: DocumentWriter,
-        context: PassContext,
         sink: BulkSink,
         delivery: Delivery,
-        dead_letters: DeadLetters,
-        observed: datetime,
-        careful: bool,
-        by_content: bool,
-        keep_ids: bool,
-        entity: str,
+        context: PassContext,
+        time_field: str | None,
+        counts: Counts,
         joins: Joins,
+        careful: bool,
         feeds: Sequence[Join] = (),
         open_values: frozenset[str] | None = None,
         again: bool = False,
         progress: Progress | None = None,
+        observed: datetime | None = None,
     ) -> None:
+        spec, self._observed = stream.collect, observed or datetime.now(UTC)
         self.counts = counts
-        self.writer = writer
         self.context = context
-        self._stream = stream
-        self._index = index
+        self.writer = DocumentWriter(
+            stream, owner.namespace, tenant=owner.told, observed=self._observed
+        )
+        self._stream = stream.name
+        self._index = stream.index(owner.namespace)
         self._store = store
-        self._reader = reader
-        self._columns = None if feeds else columns
+        self._reader = IdentityReader(spec, owner.tenant_id, time_field=time_field)
+        self._columns = None if feeds else ColumnReader.of(spec, owner.tenant_id)
         self._sink = sink
         self._delivery = delivery
-        self._dead_letters = dead_letters
-        self._observed = observed
+        self._dead_letters = DeadLetters(
+            sink, stream=stream.name, tenant_id=owner.tenant_id, namespace=owner.namespace
+        )
         self._careful = careful
-        self._by_content = by_content
-        self._keep_ids = keep_ids
-        self._entity = entity
+        self._by_content = spec.identity.by_content
+        # Of an export there are too many, and it does not come again line by line.
+        self._keep_ids = spec.strategy != "export"
+        self._entity = spec.identity.entity
         self._joins = joins
         self._feeds = feeds
         self._open_values = open_values
         self._again = again
         self._progress = progress
         self._gathered = _Gathered()
-        self._remembers = by_content or keep_ids or open_values is not None
+        self._remembers = self._by_content or self._keep_ids or open_values is not None
         self.remember_since: Ticks | None = None
         """Ids of older records are not written down: the end of the pass would forget them. Is
         there none, what goes on with the pass is ``careful``."""
-        self._knew_any = keep_ids and store.knows_any()
+        self._knew_any = self._keep_ids and store.knows_any()
 
     async def deliver(
         self,

@@ -9,13 +9,11 @@ import msgspec
 import pytest
 
 from aquila_mde.collect import incremental
-from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter
 from aquila_mde.collect.identity import IdentityReader, PassContext
 from aquila_mde.collect.joins import Join, Joins
 from aquila_mde.collect.state import Batch, State, StreamStore
-from aquila_mde.collect.stream_pass import Counts, StreamPass
+from aquila_mde.collect.stream_pass import Counts, Owner, StreamPass
 from aquila_mde.defender.page_reader import Page
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 from aquila_mde.elastic.bulk import Documents, Outcome, Result
@@ -67,24 +65,18 @@ def store(state: State) -> StreamStore:
 def work(
     store: StreamStore, sink: Sink, delivery: Delivery, *, careful: bool = False
 ) -> StreamPass:
-    observed = datetime(2026, 3, 1, tzinfo=UTC)
     return StreamPass(
-        stream="alert",
-        index="i",
+        ALERT,
+        Owner("t", "default", {"id": "t"}),
         store=store,
-        counts=Counts(),
-        reader=IdentityReader(ALERT.collect, "t", time_field="lastUpdateTime"),
-        writer=DocumentWriter(ALERT, "default", tenant={"id": "t"}, observed=observed),
-        context=PassContext(NOW),
         sink=sink,  # type: ignore[arg-type]
         delivery=delivery,
-        dead_letters=DeadLetters(sink, stream="alert", tenant_id="t", namespace="default"),
-        observed=observed,
-        careful=careful,
-        by_content=False,
-        keep_ids=True,
-        entity="id",
+        context=PassContext(NOW),
+        time_field="lastUpdateTime",
+        counts=Counts(),
         joins=Joins(ALERT, store, enabled=["machine"]),
+        careful=careful,
+        observed=datetime(2026, 3, 1, tzinfo=UTC),
     )
 
 

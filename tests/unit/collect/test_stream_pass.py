@@ -8,13 +8,11 @@ import msgspec
 import pytest
 
 from aquila_mde.collect.columns import ColumnReader
-from aquila_mde.collect.dead_letter import DeadLetters
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.collect.document import DocumentWriter
-from aquila_mde.collect.identity import IdentityReader, PassContext
+from aquila_mde.collect.identity import PassContext
 from aquila_mde.collect.joins import Joins
 from aquila_mde.collect.state import ExportMark, State, StreamStore
-from aquila_mde.collect.stream_pass import Counts, StreamPass
+from aquila_mde.collect.stream_pass import Counts, Owner, StreamPass
 from aquila_mde.defender.export import ExportChunk, ExportPosition
 from aquila_mde.elastic.bulk import Documents, Outcome, Result
 from aquila_mde.streams.stream import load_streams
@@ -56,26 +54,18 @@ def store(tmp_path: Path) -> Iterator[StreamStore]:
 
 
 def work(store: StreamStore, sink: Sink, delivery: Delivery) -> StreamPass:
-    observed = datetime(2026, 1, 1, tzinfo=UTC)
-    spec = STREAM.collect
     return StreamPass(
-        stream=STREAM.name,
-        index="i",
+        STREAM,
+        Owner("t", "default", {"id": "t"}),
         store=store,
-        counts=Counts(),
-        reader=IdentityReader(spec, "t", time_field=None),
-        columns=ColumnReader.of(spec, "t"),
-        writer=DocumentWriter(STREAM, "default", tenant={"id": "t"}, observed=observed),
-        context=PassContext(NOW, NOW),
         sink=sink,  # type: ignore[arg-type]
         delivery=delivery,
-        dead_letters=DeadLetters(sink, stream=STREAM.name, tenant_id="t", namespace="default"),
-        observed=observed,
-        careful=True,
-        by_content=False,
-        keep_ids=False,
-        entity=spec.identity.entity,
+        context=PassContext(NOW, NOW),
+        time_field=None,
+        counts=Counts(),
         joins=Joins(STREAM, store, enabled=["machine"]),
+        careful=True,
+        observed=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 
