@@ -1,10 +1,12 @@
 # Everything Python lives in .venv; constraints.txt pins every package by version and hash.
-# Another Python: make PYTHON=python3.12 …; options of a command: make demo ARGS="--machines 500".
+# Another Python: make PYTHON=python3.12 …; options of a command: make demo ARGS="--machines 500";
+# processes that share the tests, each with an engine of its own: make test JOBS=4.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-faults test-system bench bench-docs bench-pipeline check format build golden package pictures wheel docs constraints clean
@@ -16,10 +18,10 @@ demo: $(READY) ## Simulated tenant to a real engine on this machine, all streams
 	@$(BIN)/aquila-mde demo $(ARGS)
 
 test: $(READY) ## All tests that need nothing but this machine, with coverage
-	@$(BIN)/pytest -m "not long" --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not long" --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 test-faults: $(READY) ## Kills, outages and refusals, the long runs too
-	@$(BIN)/pytest tests/faults $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal tests/faults $(ARGS)
 
 test-system: $(READY) ## The system tests against an engine in a container (AQUILA_TEST_IMAGE)
 	@AQUILA_TEST_ENGINE=container $(BIN)/pytest tests/system $(ARGS)

@@ -7,10 +7,14 @@ when it hit, a kill when the process died of it.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from tests.plugins.processes import tell, told_by
+
 _TALLY = pytest.StashKey["Tally"]()
+_SCHEDULES, _KILLS = "schedules", "kills"
 
 
 class Tally:
@@ -33,6 +37,17 @@ class Tally:
         """A process was killed."""
         self._kills += times
 
+    def told(self) -> dict[str, int]:
+        """All counts, for :meth:`add` in another process."""
+        return {**self._faults, _SCHEDULES: self._schedules, _KILLS: self._kills}
+
+    def add(self, told: dict[str, int]) -> None:
+        """Add what another process counted."""
+        faults = dict(told)
+        self._schedules += faults.pop(_SCHEDULES)
+        self._kills += faults.pop(_KILLS)
+        self._faults.update(faults)
+
     def table(self) -> list[str]:
         """The lines of the table; none when nothing was counted."""
         if not (self._faults.total() or self._schedules or self._kills):
@@ -40,8 +55,8 @@ class Tally:
         rows = [
             ("faults", self._faults.total()),
             *((f"  {kind}", times) for kind, times in sorted(self._faults.items()) if times),
-            ("schedules", self._schedules),
-            ("kills", self._kills),
+            (_SCHEDULES, self._schedules),
+            (_KILLS, self._kills),
         ]
         names = max(len(name) for name, _ in rows)
         counts = max(len(str(times)) for _, times in rows)
@@ -56,6 +71,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def tally(pytestconfig: pytest.Config) -> Tally:
     """Counts what is played on the collector."""
     return pytestconfig.stash[_TALLY]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    tell(session.config, "tally", session.config.stash[_TALLY].told())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of the processes that share the tests has ended."""
+    if (told := told_by(node, "tally")) is not None:
+        node.config.stash[_TALLY].add(told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,10 +12,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(file: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """pytest over ``file`` on a machine that has no program at all."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ROOT, file],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            ROOT,
+            file,
+            *more,
+        ],
         cwd=ROOT,
         env={**os.environ, "PATH": "/nowhere", **environment},
         capture_output=True,
@@ -37,10 +48,12 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def test_what_is_missing_is_left_out_and_said_in_one_line(file: Path) -> None:
-    done = run(file, AQUILA_TEST_REQUIRE="")
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_what_is_missing_is_left_out_and_said_in_one_line(file: Path, processes: str) -> None:
+    done = run(file, "-n", processes, AQUILA_TEST_REQUIRE="")
     assert done.returncode == 0, done.stdout
-    assert "1 passed, 3 deselected" in done.stdout
+    assert "1 passed" in done.stdout
+    assert "failed" not in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if "left out" in line]
     for part in ("(3 tests)", "browser", "Redis", "Docker"):
         assert part in line

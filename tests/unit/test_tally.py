@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 COUNTING = """
 def test_one(tally):
@@ -21,11 +23,11 @@ def test_another_that_fails(tally):
 """
 
 
-def run(folder: Path, tests: str) -> str:
+def run(folder: Path, tests: str, *more: str) -> str:
     (folder / "conftest.py").write_text('pytest_plugins = ["tests.plugins.tally"]\n')
     file = folder / "test_some.py"
     file.write_text(tests)
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", ROOT]
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", ROOT, *more]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, file],
         cwd=ROOT,
@@ -36,8 +38,9 @@ def run(folder: Path, tests: str) -> str:
     ).stdout
 
 
-def test_the_counts_are_printed_as_a_table(tmp_path: Path) -> None:
-    lines = run(tmp_path, COUNTING).splitlines()
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_the_counts_are_printed_as_a_table(tmp_path: Path, processes: str) -> None:
+    lines = run(tmp_path, COUNTING, "-n", processes).splitlines()
     (start,) = [n for n, line in enumerate(lines) if "faults, schedules and kills played" in line]
     assert lines[start + 1 : start + 6] == [
         "faults      3",
