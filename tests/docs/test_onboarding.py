@@ -8,7 +8,8 @@ import typer
 
 from aquila_mde.cli import app
 from aquila_mde.onboard.keeping import Kind
-from aquila_mde.onboard.run import DEFAULT_NAME, needed_permissions
+from aquila_mde.onboard.permissions import needed_permissions
+from aquila_mde.onboard.run import DEFAULT_NAME
 from aquila_mde.settings import OnboardingSettings
 from aquila_mde.streams.tree import PackageTree
 
@@ -30,9 +31,16 @@ def test_every_kind_of_credential_is_described() -> None:
 
 def test_the_manual_way_names_the_permissions_of_the_streams() -> None:
     manual = PAGE.split("## The manual way")[1]
-    assert set(re.findall(r"`(\w+(?:\.\w+)+\.All)`", manual)) == set(
-        needed_permissions(OnboardingSettings(), TREE)
-    )
+    settings = [
+        {"streams": {"hunting": {"enabled": True}}, "hunting": {"api": api}}
+        for api in ("defender", "graph")
+    ]
+    needed = {
+        each.name
+        for values in settings
+        for each in needed_permissions(OnboardingSettings.model_validate(values), TREE)
+    }
+    assert set(re.findall(r"`(\w+(?:\.\w+)+\.All)`", manual)) == needed
 
 
 def test_the_name_is_the_same_everywhere() -> None:

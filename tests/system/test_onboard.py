@@ -19,6 +19,7 @@ import pytest
 from aquila_mde.defender.errors import SignInError
 from aquila_mde.errors import ExitCode
 from aquila_mde.simulator.faults import Fault
+from aquila_mde.simulator.graph_apis import DEFENDER, MICROSOFT_GRAPH
 from aquila_mde.simulator.quirks import Quirks
 from tests.plugins.simulator import StartSimulator
 from tests.system.conftest import STREAMS, Job
@@ -349,14 +350,69 @@ async def test_no_thread_is_left_when_the_sign_in_is_cancelled(desk: OpenDesk) -
     assert done.exit_code == 130
 
 
+HUNTING = {"defender": "AdvancedQuery.Read.All", "graph": "ThreatHunting.Read.All"}
+
+
 @pytest.mark.parametrize("api", ["defender", "graph"])
-def test_hunting_asks_for_its_permission_once_it_is_on(desk: OpenDesk, api: str) -> None:
-    here = desk({"streams": {"hunting": {"enabled": True}}, "hunting": {"api": api}})
-    run = here.onboard("--yes")
-    assert run.exit_code == 0, run.output
-    (application,) = here.server.control.directory()["applications"]
-    (access,) = application["requiredResourceAccess"]
-    assert len(access["resourceAccess"]) == len(NEEDED) + (api == "defender")
-    assert ("permission AdvancedQuery.Read.All" in run.output) == (api == "defender")
-    by_hand = "ThreatHunting.Read.All: add it by hand" in " ".join(run.output.split())
-    assert by_hand == (api == "graph")
+@pytest.mark.parametrize("consented_by", ["the operator", "somebody else, later"])
+def test_hunting_that_is_switched_on_later_gets_its_permission(
+    desk: OpenDesk, api: str, consented_by: str
+) -> None:
+    me = desk({"hunting": {"api": api}, "elasticsearch": {"url": "http://127.0.0.1:9"}})
+    first = me.onboard()
+    assert first.exit_code == ExitCode.OK, first.output
+    assert "Hunting" not in first.output
+    before = me.application()
+    me.config.write_text(me.config.read_text() + "streams: {hunting: {enabled: true}}\n")
+    if consented_by == "the operator":
+        run = me.onboard()
+    else:
+        run = me.start()
+        me.server.control.approve_sign_in(run.code(), "registrar")
+        consent_by(run.until("/adminconsent?"), me)
+        run.end()
+    assert run.exit_code == ExitCode.OK, run.output
+    plan = [line.split("  (")[0].strip() for line in run.output.splitlines() if "  + " in line]
+    assert plan == [f"+ permission {HUNTING[api]}", f"+ admin consent to {HUNTING[api]}"]
+    # Each API has its own list; what was asked for before is in it still.
+    after = {each["resourceAppId"]: each for each in me.application()["requiredResourceAccess"]}
+    (kept,) = before["requiredResourceAccess"]
+    added = [role for api in after.values() for role in api["resourceAccess"]]
+    added = [role for role in added if role not in kept["resourceAccess"]]
+    ids = me.server.control._directory.role_ids
+    assert added == [{"id": ids[HUNTING[api]], "type": "Role"}]
+    assert set(after) == {DEFENDER} if api == "defender" else {DEFENDER, MICROSOFT_GRAPH}
+    proven = {line.split()[1] for line in run.output.splitlines() if "✓" in line}
+    assert proven == {*NEEDED, HUNTING[api]}
+    asked = subprocess.run(
+        [PROGRAM, "hunt", "DeviceInfo | take 1", "--config", me.config, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == ExitCode.OK, asked.stderr
+    directory = me.server.control.directory()
+    again = me.onboard()
+    assert "Nothing has to be changed." in again.output
+    assert me.server.control.directory() == directory
+
+
+def test_the_other_api_for_hunting_leaves_the_permission_of_the_first(desk: OpenDesk) -> None:
+    me = desk({"streams": {"hunting": {"enabled": True}}, "hunting": {"api": "graph"}})
+    assert me.onboard().exit_code == ExitCode.OK, me.runs[0].output
+    me.config.write_text(me.config.read_text().replace("api: graph", "api: defender"))
+    run = me.onboard()
+    assert run.exit_code == ExitCode.OK, run.output
+    assert "ThreatHunting.Read.All, which no enabled stream needs" in run.output
+    assert "✓ AdvancedQuery.Read.All" in run.output
+    assert len(me.server.control.directory()["appRoleAssignments"]) == len(NEEDED) + 2
+
+
+def test_a_tenant_that_lacks_the_permission_of_hunting(desk: OpenDesk) -> None:
+    me = desk({"streams": {"hunting": {"enabled": True}}, "hunting": {"api": "graph"}})
+    del me.server.control._directory.apis[1].role_ids["ThreatHunting.Read.All"]
+    run = me.onboard()
+    assert run.exit_code == ExitCode.SETTINGS
+    assert "does not offer ThreatHunting.Read.All (Microsoft Graph)" in run.output
+    assert "hunting.api" in run.output
+    assert me.server.control.directory()["applications"] == []

@@ -95,7 +95,8 @@ def onboard(
 
     Running it again changes nothing; a run that was stopped goes on where it was.
     """
-    from aquila_mde.onboard.run import Wish, graph_permissions, needed_permissions
+    from aquila_mde.onboard.permissions import needed_permissions
+    from aquila_mde.onboard.run import Wish
     from aquila_mde.onboard.run import onboard as act
 
     start_logging(log_level, LogLevel.WARNING)
@@ -104,7 +105,6 @@ def onboard(
         settings=settings,
         file=config,
         permissions=needed_permissions(settings, PackageTree.default()),
-        by_hand=graph_permissions(settings, PackageTree.default()),
         tenant=tenant,
         client_id=client_id,
         name=name,
@@ -172,8 +172,8 @@ class _Shown:
 
 
 def _show(outcome: Outcome, config: Path) -> None:
-    for name in outcome.plan.permissions:
-        say(f"  {'✓' if name in outcome.roles else '✗'} {name}")
+    for each in outcome.plan.permissions:
+        say(f"  {'✓' if each in outcome.held else '✗'} {each.name}")
     until = outcome.plan.credential.expires
     say(
         f"Application {outcome.client_id}, settings in {config}"
@@ -184,9 +184,10 @@ def _show(outcome: Outcome, config: Path) -> None:
 
 
 def _incomplete(outcome: Outcome) -> PermissionDeniedError:
+    missing = [each.name for each in outcome.missing]
     how = f"It is given by {outcome.consent_link}" if outcome.consent_link else ""
     return PermissionDeniedError(
-        f"A token of the application does not hold {', '.join(outcome.missing)} yet.",
+        f"A token of the application does not hold {', '.join(missing)} yet.",
         code="Forbidden",
         hint=f"{how or 'Admin consent takes effect with a delay'}; run the command again then: it "
         "changes nothing that is done.",
@@ -207,5 +208,5 @@ def _as_dict(outcome: Outcome, config: Path) -> dict[str, Any]:
         "remarks": list(plan.remarks),
         "credential": {"kind": plan.credential.kind, "expires": until and until.isoformat()},
         "consent_link": outcome.consent_link or None,
-        "permissions": {name: name in outcome.roles for name in plan.permissions},
+        "permissions": {each.name: each in outcome.held for each in plan.permissions},
     }

@@ -35,9 +35,9 @@ _TIMED_OUT = ("timed out", "timeout")
 _SIZE = "exceeded the allowed result size"
 _COST = ("exceeded the allowed limits", "too many resources", "low memory", "e_runaway_query")
 _GRAPH_HINT = (
-    "Add the application permission of Microsoft Graph and grant admin consent (Entra admin centre "
-    "→ App registrations → the application → API permissions → Microsoft Graph). It takes effect "
-    "with the next token."
+    "Run aquila-mde onboard, or add the application permission of Microsoft Graph and grant admin "
+    "consent (Entra admin centre → App registrations → the application → API permissions → "
+    "Microsoft Graph). It takes effect with the next token."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,15 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.defender.graph import Graph
 from aquila_mde.onboard.directory import (
-    DEFENDER,
     TAG,
     Application,
     find_principal,
-    granted_roles,
+    granted_to,
     read_application,
 )
 from aquila_mde.onboard.material import Material, Registered
 from aquila_mde.onboard.patience import patiently
+from aquila_mde.onboard.permissions import Permission
 from aquila_mde.onboard.plan import Plan
 
 
@@ -28,36 +29,33 @@ async def register(graph: Graph, plan: Plan) -> str:
 
     A created one is single-tenant and asks for exactly the permissions of the plan.
     """
-    app, ids = plan.directory.application, plan.directory.defender.role_ids
+    app = plan.directory.application
     if app is None:
         body = {
             "displayName": plan.name,
             "signInAudience": "AzureADMyOrg",
             "tags": [TAG],
-            "requiredResourceAccess": [_asked([ids[name] for name in plan.permissions])],
+            "requiredResourceAccess": _with((), plan),
         }
         return str((await graph.post("/applications", body))["appId"])
     if plan.to_request:
-        wanted = app.requested | {ids[name] for name in plan.to_request}
-        # A change replaces the whole list: what others ask for is sent along.
-        delegated = [
-            role
-            for resource in app.access
-            if resource["resourceAppId"] == DEFENDER
-            for role in resource["resourceAccess"]
-            if role["type"] != "Role"
-        ]
-        others = [each for each in app.access if each["resourceAppId"] != DEFENDER]
-        asked = _asked(sorted(wanted), delegated)
+        # A change replaces the whole list: what it asks for already is sent along.
         await graph.patch(
-            f"/applications/{app.object_id}", {"requiredResourceAccess": [*others, asked]}
+            f"/applications/{app.object_id}", {"requiredResourceAccess": _with(app.access, plan)}
         )
     return app.client_id
 
 
-def _asked(role_ids: list[str], more: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    roles = [{"id": role_id, "type": "Role"} for role_id in role_ids]
-    return {"resourceAppId": DEFENDER, "resourceAccess": [*roles, *(more or ())]}
+def _with(access: Iterable[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
+    """``access`` and, API by API, what the plan still has to ask for."""
+    asked: dict[str, list[dict[str, Any]]] = {}
+    for resource in access:
+        asked.setdefault(resource["resourceAppId"], []).extend(resource["resourceAccess"])
+    for permission in plan.to_request:
+        role_ids = plan.directory.offers[permission.api].role_ids
+        role = {"id": role_ids[permission.name], "type": "Role"}
+        asked.setdefault(permission.api.app_id, []).append(role)
+    return [{"resourceAppId": api, "resourceAccess": roles} for api, roles in asked.items()]
 
 
 async def make_principal(graph: Graph, client_id: str) -> str:
@@ -75,17 +73,17 @@ async def make_principal(graph: Graph, client_id: str) -> str:
 
 async def consent(graph: Graph, plan: Plan, principal_id: str) -> bool:
     """Consent to what nobody has consented to yet; False where the operator may not."""
-    defender = plan.directory.defender
-    for name in plan.to_consent:
-        role_id = defender.role_ids[name]
+    offers = plan.directory.offers
+    for permission in plan.to_consent:
 
-        async def act(role_id: str = role_id) -> None:
-            if role_id in await granted_roles(graph, principal_id, defender):
+        async def act(permission: Permission = permission) -> None:
+            if permission in await granted_to(graph, principal_id, offers):
                 return
+            offer = offers[permission.api]
             body = {
                 "principalId": principal_id,
-                "resourceId": defender.principal_id,
-                "appRoleId": role_id,
+                "resourceId": offer.principal_id,
+                "appRoleId": offer.role_ids[permission.name],
             }
             await graph.post(f"/servicePrincipals/{principal_id}/appRoleAssignments", body)
 

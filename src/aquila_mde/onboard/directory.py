@@ -1,10 +1,11 @@
-"""What there is in the tenant's directory: the application, its principal, Defender, consent.
+"""What there is in the tenant's directory: the application, its principal, APIs, consent.
 
 Source: https://learn.microsoft.com/en-us/graph/api/resources/application
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,8 @@ from aquila_mde.defender.errors import NotFoundError
 from aquila_mde.defender.graph import Graph
 from aquila_mde.errors import ConfigurationError, ExitCode
 from aquila_mde.onboard.material import Registered
+from aquila_mde.onboard.permissions import DEFENDER, MICROSOFT_GRAPH, Api, Permission
 
-DEFENDER = "fc780465-2017-40d4-a0c5-307022471b92"
-"""The application id of WindowsDefenderATP, the same in every tenant."""
 TAG = "aquila-mde"
 """What an application carries that was registered here."""
 _SINGLE_TENANT = "AzureADMyOrg"
@@ -28,16 +28,21 @@ class NoLicenceError(ConfigurationError):
 
 
 @dataclass(frozen=True)
-class Defender:
-    """The Defender API as the tenant knows it."""
+class Offer:
+    """An API as the tenant knows it."""
 
+    api: Api
     principal_id: str
     role_ids: dict[str, str]
     """Permission to the id that it has here: those ids are looked up, never assumed."""
 
-    def name(self, role_id: str) -> str:
-        """The permission that an id stands for; the id itself where it has no name."""
-        return next((name for name, held in self.role_ids.items() if held == role_id), role_id)
+    def permission(self, role_id: str) -> Permission:
+        """What an id stands for; it is called by the id itself where it has no name."""
+        known = (name for name, held in self.role_ids.items() if held == role_id)
+        return Permission(self.api, next(known, role_id))
+
+
+Offers = Mapping[Api, Offer]
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,6 @@ class Application:
     client_id: str
     name: str
     single_tenant: bool
-    requested: frozenset[str]
-    """Ids of the roles of Defender that it asks for."""
     registered: tuple[Registered, ...]
     access: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """All that it asks for, as Graph tells it: a change replaces everything."""
@@ -60,11 +63,29 @@ class Directory:
     """What was found."""
 
     tenant_id: str
-    defender: Defender
+    offers: Offers
     application: Application | None = None
     principal_id: str | None = None
-    granted: frozenset[str] = frozenset()
-    """Ids of the roles of Defender that were consented to."""
+    granted: frozenset[Permission] = frozenset()
+    """What was consented to."""
+
+    @property
+    def requested(self) -> frozenset[Permission]:
+        """What the application asks for, of the APIs that were looked at."""
+        access = self.application.access if self.application else ()
+        return frozenset(
+            offer.permission(role["id"])
+            for resource in access
+            for api, offer in self.offers.items()
+            if resource["resourceAppId"] == api.app_id
+            for role in resource["resourceAccess"]
+            if role["type"] == "Role"
+        )
+
+    def offers_one(self, permission: Permission) -> bool:
+        """Whether this tenant has ``permission`` at all."""
+        offer = self.offers.get(permission.api)
+        return offer is not None and permission.name in offer.role_ids
 
 
 async def read_directory(
@@ -75,13 +96,13 @@ async def read_directory(
     Raises :class:`NoLicenceError` when the tenant does not know Defender, and
     :class:`ConfigurationError` when the application cannot be told or is not there.
     """
-    defender = await _defender(graph)
+    offers = await _offers(graph)
     found = await find_application(graph, client_id, name)
     if found is None:
-        return Directory(tenant_id, defender)
+        return Directory(tenant_id, offers)
     principal_id = await find_principal(graph, found.client_id)
-    granted = await granted_roles(graph, principal_id, defender) if principal_id else frozenset()
-    return Directory(tenant_id, defender, found, principal_id, granted)
+    granted = await granted_to(graph, principal_id, offers) if principal_id else frozenset()
+    return Directory(tenant_id, offers, found, principal_id, granted)
 
 
 async def find_application(graph: Graph, client_id: str | None, name: str) -> Application | None:
@@ -106,24 +127,16 @@ async def find_application(graph: Graph, client_id: str | None, name: str) -> Ap
 async def read_application(graph: Graph, object_id: str) -> Application:
     """The application with its credentials. Public keys are told for a single object only."""
     told = await graph.get(f"/applications/{object_id}", {"$select": f"{_SELECT},keyCredentials"})
-    access = tuple(told.get("requiredResourceAccess") or ())
     return Application(
         object_id=told["id"],
         client_id=told["appId"],
         name=told.get("displayName") or "",
         single_tenant=told.get("signInAudience") == _SINGLE_TENANT,
-        requested=frozenset(
-            role["id"]
-            for resource in access
-            if resource["resourceAppId"] == DEFENDER
-            for role in resource["resourceAccess"]
-            if role["type"] == "Role"
-        ),
         registered=(
             *map(Registered.secret, told.get("passwordCredentials") or ()),
             *map(Registered.certificate, told.get("keyCredentials") or ()),
         ),
-        access=access,
+        access=tuple(told.get("requiredResourceAccess") or ()),
     )
 
 
@@ -135,31 +148,42 @@ async def find_principal(graph: Graph, client_id: str) -> str | None:
     return str(found[0]["id"]) if found else None
 
 
-async def granted_roles(graph: Graph, principal_id: str, defender: Defender) -> frozenset[str]:
-    """Ids of the roles of Defender that were consented to."""
+async def granted_to(graph: Graph, principal_id: str, offers: Offers) -> frozenset[Permission]:
+    """What was consented to, of these APIs."""
     try:
         found = await graph.items(f"/servicePrincipals/{principal_id}/appRoleAssignments")
     except NotFoundError:
         return frozenset()
     return frozenset(
-        each["appRoleId"] for each in found if each["resourceId"] == defender.principal_id
+        offer.permission(each["appRoleId"])
+        for each in found
+        for offer in offers.values()
+        if each["resourceId"] == offer.principal_id
     )
 
 
-async def _defender(graph: Graph) -> Defender:
-    found = await graph.items(
-        "/servicePrincipals",
-        {"$filter": f"appId eq '{DEFENDER}'", "$select": "id,appId,appRoles"},
-    )
-    if not found:
+async def _offers(graph: Graph) -> Offers:
+    asked = {api: await _offer(graph, api) for api in (DEFENDER, MICROSOFT_GRAPH)}
+    if asked[DEFENDER] is None:
         raise NoLicenceError(
             "The tenant does not know the Defender API: there is no service principal "
             "WindowsDefenderATP.",
             hint="It comes with a Microsoft Defender for Endpoint licence: check that this tenant "
             "has one (a new one takes a while to appear), and that --tenant and --cloud are right.",
         )
+    return {api: offer for api, offer in asked.items() if offer is not None}
+
+
+async def _offer(graph: Graph, api: Api) -> Offer | None:
+    found = await graph.items(
+        "/servicePrincipals",
+        {"$filter": f"appId eq '{api.app_id}'", "$select": "id,appId,appRoles"},
+    )
+    if not found:
+        return None
     roles = found[0].get("appRoles") or ()
-    return Defender(
+    return Offer(
+        api,
         found[0]["id"],
         {role["value"]: role["id"] for role in roles if role.get("value")},
     )

@@ -10,6 +10,7 @@ from aquila_mde.errors import ConfigurationError
 from aquila_mde.onboard.directory import Directory
 from aquila_mde.onboard.keeping import Keeper, Kind, Slot
 from aquila_mde.onboard.material import KEY_BITS, Material, Registered
+from aquila_mde.onboard.permissions import Permission
 
 SOON = timedelta(days=30)
 """A credential that ends within this time is spoken of."""
@@ -44,7 +45,8 @@ class Plan:
 
     directory: Directory
     name: str
-    permissions: tuple[str, ...]
+    permissions: tuple[Permission, ...]
+    """Each is offered in this tenant."""
     credential: CredentialPlan
     where: str
     """Where the credential is kept."""
@@ -53,19 +55,17 @@ class Plan:
     remarks: tuple[str, ...] = ()
 
     @property
-    def to_request(self) -> tuple[str, ...]:
+    def to_request(self) -> tuple[Permission, ...]:
         """Permissions that the application does not ask for yet."""
-        app = self.directory.application
-        return self._without(app.requested if app else frozenset())
+        return self._without(self.directory.requested)
 
     @property
-    def to_consent(self) -> tuple[str, ...]:
+    def to_consent(self) -> tuple[Permission, ...]:
         """Permissions that nobody has consented to yet."""
         return self._without(self.directory.granted)
 
-    def _without(self, role_ids: frozenset[str]) -> tuple[str, ...]:
-        ids = self.directory.defender.role_ids
-        return tuple(name for name in self.permissions if ids[name] not in role_ids)
+    def _without(self, held: frozenset[Permission]) -> tuple[Permission, ...]:
+        return tuple(each for each in self.permissions if each not in held)
 
     @property
     def changes_nothing(self) -> bool:
@@ -95,12 +95,12 @@ class Plan:
 
     def _of_permissions(self) -> list[Change]:
         lines = []
-        for name in self.permissions:
-            sign: Literal["+", "="] = "+" if name in self.to_request else "="
-            lines.append(Change(sign, f"permission {name}", "WindowsDefenderATP, application"))
-        for name in self.permissions:
-            granted = name not in self.to_consent
-            lines.append(Change("=" if granted else "+", f"admin consent to {name}"))
+        for each in self.permissions:
+            sign: Literal["+", "="] = "+" if each in self.to_request else "="
+            lines.append(Change(sign, f"permission {each.name}", f"{each.api.name}, application"))
+        for each in self.permissions:
+            granted = each not in self.to_consent
+            lines.append(Change("=" if granted else "+", f"admin consent to {each.name}"))
         return lines
 
     def _of_credential(self) -> list[Change]:
@@ -191,9 +191,9 @@ def _refuse_second(registered: tuple[Registered, ...], own_name: str, now: datet
             )
 
 
-def remarks_on(directory: Directory, permissions: tuple[str, ...]) -> tuple[str, ...]:
+def remarks_on(directory: Directory, permissions: tuple[Permission, ...]) -> tuple[str, ...]:
     """What is unusual and not changed, since it may be somebody's intention."""
-    app, defender = directory.application, directory.defender
+    app = directory.application
     if app is None:
         return ()
     found = []
@@ -202,8 +202,8 @@ def remarks_on(directory: Directory, permissions: tuple[str, ...]) -> tuple[str,
             f"The application {app.name} is open to other tenants; this collector does not need "
             "that."
         )
-    needed = {defender.role_ids[name] for name in permissions}
-    more = sorted(defender.name(role) for role in (app.requested | directory.granted) - needed)
+    held = directory.requested | directory.granted
+    more = sorted(each.name for each in held - set(permissions))
     if more:
         found.append(f"The application also has {', '.join(more)}, which no enabled stream needs.")
     return tuple(found)

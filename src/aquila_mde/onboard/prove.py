@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aquila_mde.defender.auth import Credential, TokenSource
-from aquila_mde.defender.clouds import Cloud
+from aquila_mde.defender.clouds import cloud_of
 from aquila_mde.defender.errors import DefenderUnavailableError, SignInError
 from aquila_mde.onboard.keeping import FileKeeper, Keeper, Kind, Slot
 from aquila_mde.onboard.patience import tries
+from aquila_mde.onboard.permissions import DEFENDER, MICROSOFT_GRAPH, Api, Permission
+from aquila_mde.settings import UnfinishedTenant
 
 _NOT_YET = {7000215, 700027, 700016}
 """What Entra says of a credential or an application that it does not see everywhere yet."""
@@ -24,42 +24,53 @@ def credential_of(keeper: Keeper, slot: Slot, tenant_id: str, client_id: str) ->
 
 
 class Proof:
-    """Tokens of the application itself, each asked for anew."""
+    """Tokens of the application itself, one for each API, each asked for anew."""
 
-    def __init__(self, credential: Credential, cloud: Cloud, ca_file: Path | None) -> None:
-        self._tokens = TokenSource(credential, cloud, ca_file=ca_file)
+    def __init__(self, credential: Credential, tenant: UnfinishedTenant) -> None:
+        self._tokens = {
+            api: TokenSource(
+                credential, cloud_of(tenant, graph=api is MICROSOFT_GRAPH), ca_file=tenant.ca_file
+            )
+            for api in (DEFENDER, MICROSOFT_GRAPH)
+        }
 
-    async def signs_in(self, *, seconds: float = _SIGNS_IN_WITHIN) -> frozenset[str]:
-        """The permissions in a token, as soon as there is one.
+    async def signs_in(self, *, seconds: float = _SIGNS_IN_WITHIN) -> None:
+        """Wait until there is a token.
 
         A new credential needs up to a minute. Raises :class:`SignInError` when it is refused for
         another reason, or for longer.
         """
         async for last in tries(seconds):
             try:
-                return await self._roles()
+                await self._roles(DEFENDER)
             except SignInError as error:
                 if error.code not in _NOT_YET or last:
                     raise
             except DefenderUnavailableError:
                 if last:
                     raise
+            else:
+                return
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 
-    async def holds(self, needed: frozenset[str], *, seconds: float) -> frozenset[str]:
-        """Wait until a token holds every one of ``needed``, so long at most. What it then holds."""
-        roles: frozenset[str] = frozenset()
+    async def holds(
+        self, needed: frozenset[Permission], *, seconds: float
+    ) -> frozenset[Permission]:
+        """Wait until tokens hold every one of ``needed``, so long at most. What they then hold."""
+        apis = {each.api for each in needed}
+        held: frozenset[Permission] = frozenset()
         async for last in tries(seconds):
             try:
-                roles = await self._roles()
+                held = frozenset().union(*[await self._roles(api) for api in apis])
             except DefenderUnavailableError:
                 if last:
                     raise
-            if needed <= roles:
+            if needed <= held:
                 break
-        return roles
+        return held
 
-    async def _roles(self) -> frozenset[str]:
-        token = await self._tokens.token()
-        self._tokens.invalidate(token)
-        return token.roles
+    async def _roles(self, api: Api) -> frozenset[Permission]:
+        tokens = self._tokens[api]
+        token = await tokens.token()
+        tokens.invalidate(token)
+        return frozenset(Permission(api, role) for role in token.roles)

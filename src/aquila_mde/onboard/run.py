@@ -19,18 +19,13 @@ from aquila_mde.onboard.directory import Application, Directory, find_applicatio
 from aquila_mde.onboard.keeping import Keeper, Kind, Slot, check_writable, keeper_of, new_keeper
 from aquila_mde.onboard.material import Material, new_certificate
 from aquila_mde.onboard.patience import patiently
+from aquila_mde.onboard.permissions import Permission
 from aquila_mde.onboard.plan import Plan, plan_credential, remarks_on, remarks_on_credential
 from aquila_mde.onboard.prove import Proof, credential_of
 from aquila_mde.onboard.settings_file import write_tenant
-from aquila_mde.settings import CREDENTIALS, OnboardingSettings, is_enabled
-from aquila_mde.streams.stream import Stream, load_streams
-from aquila_mde.streams.tree import PackageTree
+from aquila_mde.settings import CREDENTIALS, OnboardingSettings
 
 DEFAULT_NAME = "Aquila MDE collector"
-_BY_HAND = (
-    "Hunting by Microsoft Graph needs {}: add it by hand (API permissions → Microsoft Graph → "
-    "Application permissions) and grant admin consent."
-)
 _LOOK = ("Application.Read.All",)
 _CHANGE = ("Application.ReadWrite.All",)
 _CONSENT = ("AppRoleAssignment.ReadWrite.All",)
@@ -47,9 +42,7 @@ class Wish:
     settings: OnboardingSettings
     file: Path
     """The settings file, which need not be there yet."""
-    permissions: tuple[str, ...]
-    by_hand: tuple[str, ...] = ()
-    """Permissions of Microsoft Graph, which somebody has to add in the portal."""
+    permissions: tuple[Permission, ...]
     tenant: str | None = None
     """GUID or domain; by default that of the settings, or of whoever signs in."""
     client_id: str | None = None
@@ -92,43 +85,13 @@ class Outcome:
     client_id: str | None = None
     applied: bool = False
     consent_link: str = ""
-    roles: frozenset[str] = frozenset()
-    """The permissions in a token of the application."""
+    held: frozenset[Permission] = frozenset()
+    """The permissions in the application's tokens."""
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """The permissions that the token lacks."""
-        return tuple(name for name in self.plan.permissions if name not in self.roles)
-
-
-def needed_permissions(settings: OnboardingSettings, tree: PackageTree) -> tuple[str, ...]:
-    """The permissions of the streams that are not turned off."""
-    found = {
-        endpoint.permission
-        for stream in load_streams(tree)
-        if is_enabled(stream, settings.streams) and not _asks_graph(stream, settings)
-        for endpoint in stream.collect.endpoints()
-    }
-    if not found:
-        raise ConfigurationError("Every stream is turned off, so no permission is needed.")
-    return tuple(sorted(found))
-
-
-def _asks_graph(stream: Stream, settings: OnboardingSettings) -> bool:
-    """Whether ``stream`` is read from Graph alone, and so needs nothing of Defender."""
-    return stream.collect.graph is not None and settings.hunting.api == "graph"
-
-
-def graph_permissions(settings: OnboardingSettings, tree: PackageTree) -> tuple[str, ...]:
-    """The permissions of Microsoft Graph that the enabled streams need beside."""
-    found = {
-        stream.collect.graph.permission
-        for stream in load_streams(tree)
-        if stream.collect.graph is not None
-        and is_enabled(stream, settings.streams)
-        and _asks_graph(stream, settings)
-    }
-    return tuple(sorted(found))
+    def missing(self) -> tuple[Permission, ...]:
+        """The permissions that the tokens lack."""
+        return tuple(each for each in self.plan.permissions if each not in self.held)
 
 
 async def onboard(wish: Wish, tell: Tell) -> Outcome:
@@ -202,11 +165,16 @@ class _Onboarding:
         return await patiently(look, seconds=_LOOKS_FOR)
 
     def _plan(self, directory: Directory) -> Plan:
-        unknown = sorted(set(self._wish.permissions) - set(directory.defender.role_ids))
+        unknown = [
+            f"{each.name} ({each.api.name})"
+            for each in self._wish.permissions
+            if not directory.offers_one(each)
+        ]
         if unknown:
             raise ConfigurationError(
-                f"The Defender of this tenant does not offer {', '.join(unknown)}.",
-                hint="Turn off the streams that need it (streams.<stream>.enabled: false).",
+                f"This tenant does not offer {', '.join(unknown)}.",
+                hint="Turn off the streams that need it (streams.<stream>.enabled: false); for "
+                "hunting, choose the other API (hunting.api).",
             )
         app = directory.application
         credential = plan_credential(
@@ -219,7 +187,6 @@ class _Onboarding:
             now=datetime.now(UTC),
         )
         remarks = remarks_on(directory, self._wish.permissions) + remarks_on_credential(credential)
-        remarks += tuple(map(_BY_HAND.format, self._wish.by_hand))
         if (
             app
             and self._old
@@ -276,8 +243,8 @@ class _Onboarding:
             link = f"{self._cloud.sign_in}/{tenant_id}/adminconsent?client_id={client_id}"
             self._tell.consent(link, self._wish.wait)
         seconds = self._wish.wait.total_seconds() if link else _ROLES_WITHIN
-        roles = await proof.holds(frozenset(plan.permissions), seconds=seconds)
-        return Outcome(plan, tenant_id, client_id, True, link, roles)
+        held = await proof.holds(frozenset(plan.permissions), seconds=seconds)
+        return Outcome(plan, tenant_id, client_id, True, link, held)
 
     async def _credential(self, plan: Plan, client_id: str) -> Proof:
         """Have a credential that signs in, kept where the settings lead to it."""
@@ -294,7 +261,7 @@ class _Onboarding:
             self._tell.step("Waiting until it signs in, which takes up to a minute")
         tenant_id = plan.directory.tenant_id
         credential = credential_of(keeper, todo.slot, tenant_id, client_id)
-        await Proof(credential, self._cloud, self._tenant.ca_file).signs_in()
+        await Proof(credential, self._tenant).signs_in()
         if keeper.kind is Kind.ENVIRONMENT and todo.action == "create":
             made = keeper.read(Slot.NEXT)
             if made is not None:
@@ -307,7 +274,7 @@ class _Onboarding:
             await apply.remove(graph, app, gone)
         keeper.write(Slot.PREVIOUS, None)
         kept = credential_of(keeper, Slot.CURRENT, tenant_id, client_id)
-        return Proof(kept, self._cloud, self._tenant.ca_file)
+        return Proof(kept, self._tenant)
 
     async def _create(self, plan: Plan, app: Application) -> None:
         until = plan.credential.expires or datetime.now(UTC) + self._wish.valid_for

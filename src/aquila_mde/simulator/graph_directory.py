@@ -21,20 +21,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from aquila_mde.simulator.clock import DAY, Clock, format_time, parse_time, to_ticks
+from aquila_mde.simulator.graph_apis import DEFENDER, MICROSOFT_GRAPH, Api
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.simulator.seeds import guid_of, hex_of, random_of
 from aquila_mde.simulator.sign_in import Application, SignIn, key_of
 
-DEFENDER = "fc780465-2017-40d4-a0c5-307022471b92"
-"""The application id of WindowsDefenderATP, the same in every tenant."""
-_OTHER_ROLES = (
-    "AdvancedQuery.Read.All",
-    "Alert.ReadWrite.All",
-    "Machine.Isolate",
-    "Machine.ReadWrite.All",
-    "SecurityRecommendation.Read.All",
-    "Software.Read.All",
-)
 _FOR_EVER = 730 * DAY
 _APPLICATION = "#microsoft.graph.application"
 Values = dict[str, Any]
@@ -76,6 +67,7 @@ class Directory:
         *,
         seed: int,
         permissions: Iterable[str],
+        graph_permissions: Iterable[str],
         registered: bool,
         licensed: bool,
     ) -> None:
@@ -84,15 +76,16 @@ class Directory:
         self._born = clock.now()
         self.lock = threading.RLock()
         self.entries: list[Entry] = []
-        self.defender_id = guid_of(rng)
-        names = sorted({*permissions, *_OTHER_ROLES})
-        self.role_ids = {name: guid_of(rng) for name in names}
-        self.licensed = licensed
+        defender = Api.of(DEFENDER, "WindowsDefenderATP", permissions, rng)
+        graph = Api.of(MICROSOFT_GRAPH, "Microsoft Graph", graph_permissions, rng)
+        self.apis = (defender, graph) if licensed else (graph,)
+        self.role_ids = {**defender.role_ids, **graph.role_ids}
+        """Every permission that there is, with its id."""
         self.ever: list[str] = []
         """Every secret that was ever added."""
         if registered:
             entry = self._entry("aquila", sign_in.application, 0.0)
-            entry.access = self._access(sign_in.application.roles)
+            entry.access = [api.access(sign_in.application.roles) for api in self.apis]
             entry.principal_id = guid_of(rng)
 
     # What Graph tells
@@ -108,9 +101,8 @@ class Directory:
 
     def principals(self, app_id: str) -> list[Values]:
         """The principal of an application, if there is one."""
-        if app_id.lower() == DEFENDER:
-            return [self._defender()] if self.licensed else []
-        return [
+        apis = [api.principal() for api in self.apis if api.app_id == app_id.lower()]
+        return apis or [
             self._principal(entry)
             for entry in self.entries
             if entry.application.client_id == app_id.lower() and self._principal_visible(entry)
@@ -175,9 +167,11 @@ class Directory:
     def consent(self, principal_id: str, body: Values) -> Values:
         """Grant one role to a principal."""
         entry = self._by_principal(principal_id)
-        role = next((n for n, i in self.role_ids.items() if i == body.get("appRoleId")), None)
-        if body.get("resourceId") != self.defender_id or not self.licensed:
-            raise _missing(str(body.get("resourceId")))
+        resource_id = body.get("resourceId")
+        api = next((api for api in self.apis if api.principal_id == resource_id), None)
+        if api is None:
+            raise _missing(str(resource_id))
+        role = api.role(body.get("appRoleId"))
         if role is None or body.get("principalId") != principal_id:
             raise _bad("Permission being assigned was not found on application.")
         if role in entry.application.roles:
@@ -196,13 +190,14 @@ class Directory:
                 raise KeyError(f"no application {wanted}")
             if entry.principal_id is None:
                 self._make_principal(entry)
-            asked = {
-                access["id"]
+            entry.application.roles |= {
+                role
                 for resource in entry.access
-                if resource["resourceAppId"] == DEFENDER
+                for api in self.apis
+                if resource["resourceAppId"] == api.app_id
                 for access in resource["resourceAccess"]
+                if (role := api.role(access["id"])) is not None
             }
-            entry.application.roles |= {n for n, i in self.role_ids.items() if i in asked}
 
     def add_password(self, object_id: str, body: Values) -> Values:
         """Add a secret, whose text is told this once."""
@@ -289,14 +284,6 @@ class Directory:
             raise _missing(principal_id)
         return found
 
-    def _access(self, roles: Iterable[str]) -> list[Values]:
-        asked = [
-            {"id": self.role_ids[role], "type": "Role"}
-            for role in sorted(roles)
-            if role in self.role_ids
-        ]
-        return [{"resourceAppId": DEFENDER, "resourceAccess": asked}]
-
     def _application(self, entry: Entry, *, keys: bool = False) -> Values:
         return {
             "@odata.type": _APPLICATION,
@@ -351,35 +338,19 @@ class Directory:
             "appRoles": [],
         }
 
-    def _defender(self) -> Values:
-        return {
-            "id": self.defender_id,
-            "appId": DEFENDER,
-            "displayName": "WindowsDefenderATP",
-            "appRoles": [
-                {
-                    "id": role_id,
-                    "value": name,
-                    "displayName": name,
-                    "allowedMemberTypes": ["Application"],
-                    "isEnabled": True,
-                }
-                for name, role_id in self.role_ids.items()
-            ],
-        }
-
     def _assignments(self, entry: Entry) -> list[Values]:
         return [
             {
                 "id": guid_of(Random(f"{entry.principal_id} {role}")),  # noqa: S311 - a name
                 "principalId": entry.principal_id,
                 "principalDisplayName": entry.name,
-                "resourceId": self.defender_id,
-                "resourceDisplayName": "WindowsDefenderATP",
-                "appRoleId": self.role_ids[role],
+                "resourceId": api.principal_id,
+                "resourceDisplayName": api.name,
+                "appRoleId": api.role_ids[role],
             }
+            for api in self.apis
             for role in sorted(entry.application.roles)
-            if role in self.role_ids
+            if role in api.role_ids
         ]
 
 

@@ -118,6 +118,7 @@ class SimulatorServer:
                 lambda: tenant.quirks,
                 seed=seed,
                 permissions=(needed | granted) - of_graph,
+                graph_permissions=of_graph,
                 registered=registered,
                 licensed=licensed,
             )

@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from aquila_mde.errors import ConfigurationError
-from aquila_mde.onboard.directory import Application, Defender, Directory
+from aquila_mde.onboard.directory import Application, Directory, Offer
 from aquila_mde.onboard.keeping import EnvironmentKeeper, FileKeeper, Kind, Slot
 from aquila_mde.onboard.material import Material, Registered, new_certificate
+from aquila_mde.onboard.permissions import (
+    DEFENDER,
+    MICROSOFT_GRAPH,
+    Api,
+    Permission,
+    needed_permissions,
+)
 from aquila_mde.onboard.plan import (
     CredentialPlan,
     Plan,
@@ -21,18 +29,37 @@ from aquila_mde.onboard.plan import (
     remarks_on,
     remarks_on_credential,
 )
-from aquila_mde.settings import UnfinishedTenant
+from aquila_mde.settings import OnboardingSettings, UnfinishedTenant
+from aquila_mde.streams.tree import PackageTree
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=300)
-DEFENDER = Defender("defender", {"Alert.Read.All": "a", "Machine.Read.All": "m", "Other": "o"})
-NEEDED = ("Alert.Read.All", "Machine.Read.All")
-APP = Application("object", "client", "Aquila", True, frozenset("am"), ())
+OFFERS = {
+    DEFENDER: Offer(
+        DEFENDER, "defender", {"Alert.Read.All": "a", "Machine.Read.All": "m", "Other": "o"}
+    ),
+    MICROSOFT_GRAPH: Offer(MICROSOFT_GRAPH, "graph", {"ThreatHunting.Read.All": "t"}),
+}
+NEEDED = tuple(Permission(DEFENDER, name) for name in ("Alert.Read.All", "Machine.Read.All"))
+HUNTING = Permission(MICROSOFT_GRAPH, "ThreatHunting.Read.All")
+
+
+def asks(api: Api, role_ids: str, kind: str = "Role") -> dict[str, Any]:
+    roles = [{"id": role_id, "type": kind} for role_id in role_ids]
+    return {"resourceAppId": api.app_id, "resourceAccess": roles}
+
+
+APP = Application("object", "client", "Aquila", True, (), (asks(DEFENDER, "am"),))
 KEEP = CredentialPlan("keep", Kind.CERTIFICATE, Slot.CURRENT, LATER)
 
 
-def plan_of(directory: Directory, credential: CredentialPlan = KEEP, **settings: str) -> Plan:
-    return Plan(directory, "Aquila", NEEDED, credential, "aquila.pem", dict(settings))
+def plan_of(
+    directory: Directory,
+    credential: CredentialPlan = KEEP,
+    permissions: tuple[Permission, ...] = NEEDED,
+    **settings: str,
+) -> Plan:
+    return Plan(directory, "Aquila", permissions, credential, "aquila.pem", dict(settings))
 
 
 def signs(plan: Plan) -> list[str]:
@@ -41,7 +68,7 @@ def signs(plan: Plan) -> list[str]:
 
 def test_of_an_empty_tenant_everything_is_made() -> None:
     create = CredentialPlan("create", Kind.CERTIFICATE, expires=LATER)
-    assert signs(plan_of(Directory("t", DEFENDER), create, id="t")) == [
+    assert signs(plan_of(Directory("t", OFFERS), create, id="t")) == [
         "+ application Aquila",
         "+ service principal",
         "+ permission Alert.Read.All",
@@ -55,28 +82,62 @@ def test_of_an_empty_tenant_everything_is_made() -> None:
 
 
 def test_where_all_is_as_it_should_be_nothing_changes() -> None:
-    plan = plan_of(Directory("t", DEFENDER, APP, "principal", frozenset("am")))
+    plan = plan_of(Directory("t", OFFERS, APP, "principal", frozenset(NEEDED)))
     assert plan.changes_nothing
     assert {line[0] for line in signs(plan)} == {"="}
 
 
 def test_only_what_is_missing_is_added() -> None:
-    app = replace(APP, requested=frozenset("a"))
-    plan = plan_of(Directory("t", DEFENDER, app, None, frozenset("a")))
+    app = replace(APP, access=(asks(DEFENDER, "a"),))
+    plan = plan_of(Directory("t", OFFERS, app, None, frozenset(NEEDED[:1])))
     assert [line for line in signs(plan) if line[0] != "="] == [
         "+ service principal",
         "+ permission Machine.Read.All",
         "+ admin consent to Machine.Read.All",
     ]
-    assert plan.to_request == plan.to_consent == ("Machine.Read.All",)
+    assert plan.to_request == plan.to_consent == NEEDED[1:]
+
+
+def test_a_permission_counts_for_its_own_api_and_its_own_kind_only() -> None:
+    # The same ids: one of another API, one that only a signed-in user would have.
+    access = (asks(DEFENDER, "amt"), asks(MICROSOFT_GRAPH, "t", "Scope"))
+    directory = Directory("t", OFFERS, replace(APP, access=access), "principal", frozenset(NEEDED))
+    plan = plan_of(directory, permissions=(*NEEDED, HUNTING))
+    assert plan.to_request == plan.to_consent == (HUNTING,)
+    (asked,) = [change for change in plan.changes() if change.what.startswith("permission T")]
+    assert (asked.sign, asked.detail) == ("+", "Microsoft Graph, application")
+
+
+@pytest.mark.parametrize(
+    ("api", "enabled", "more"),
+    [
+        ("defender", False, []),
+        ("graph", False, []),
+        ("defender", True, [Permission(DEFENDER, "AdvancedQuery.Read.All")]),
+        ("graph", True, [HUNTING]),
+    ],
+)
+def test_hunting_needs_the_permission_of_its_api_once_it_is_on(
+    api: str, enabled: bool, more: list[Permission]
+) -> None:
+    settings = OnboardingSettings.model_validate(
+        {"streams": {"hunting": {"enabled": enabled}}, "hunting": {"api": api}}
+    )
+    without = needed_permissions(OnboardingSettings(), PackageTree.default())
+    needed = needed_permissions(settings, PackageTree.default())
+    assert set(needed) == {*without, *more}
+    assert [each.api for each in needed] == sorted(
+        (each.api for each in needed), key=[DEFENDER, MICROSOFT_GRAPH].index
+    )
 
 
 def test_what_is_unusual_is_said_and_left_alone() -> None:
     app = replace(APP, single_tenant=False)
-    directory = Directory("t", DEFENDER, app, "principal", frozenset("amox"))
+    granted = {*NEEDED, *(Permission(DEFENDER, name) for name in ("Other", "x"))}
+    directory = Directory("t", OFFERS, app, "principal", frozenset(granted))
     assert "open to other tenants" in remarks_on(directory, NEEDED)[0]
     assert "also has Other, x, which no enabled stream needs" in remarks_on(directory, NEEDED)[1]
-    assert remarks_on(Directory("t", DEFENDER), NEEDED) == ()
+    assert remarks_on(Directory("t", OFFERS), NEEDED) == ()
 
 
 def test_a_credential_that_ends_soon_is_spoken_of() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.plugins.simulator import StartSimulator
 
-from aquila_mde.simulator.graph_directory import DEFENDER
+from aquila_mde.simulator.graph_apis import DEFENDER
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.simulator.server import SimulatorServer
 
@@ -239,9 +239,10 @@ def test_a_registered_application_is_told_with_what_control_does(
     told = control.directory()
     (app,) = told["applications"]
     assert app["appId"] == server.client_id
-    assert len(told["appRoleAssignments"]) == 3
+    apis = [each["resourceDisplayName"] for each in told["appRoleAssignments"]]
+    assert apis == ["WindowsDefenderATP"] * 3 + ["Microsoft Graph"]
     control.give_consent()
-    assert len(control.directory()["appRoleAssignments"]) == 4
+    assert len(control.directory()["appRoleAssignments"]) == 5
     with pytest.raises(KeyError):
         control.give_consent("unknown")
     with Operator(server).http as browser:
