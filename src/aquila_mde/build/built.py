@@ -1,4 +1,4 @@
-"""Everything that is built and checked in: pipelines, fields, samples, dashboards and pages."""
+"""Everything that is built and checked in: pipelines, fields, samples, Kibana's objects, pages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import yaml
 from aquila_mde.build.assets import BuiltFile, assets
 from aquila_mde.build.docs.pages import DataStreamText, exported_fields, render_pages
 from aquila_mde.build.docs.sample import sample_event
-from aquila_mde.build.kibana import saved_object
+from aquila_mde.build.kibana import saved_object, saved_search
 from aquila_mde.build.mappings import load_mappings
 from aquila_mde.dashboards.load import Dashboard, load_dashboards
+from aquila_mde.hunting_pack.load import PackQuery, load_pack
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -25,12 +26,14 @@ def built_files(tree: PackageTree) -> list[BuiltFile]:
         for text in texts
     }
     dashboards = load_dashboards(tree, types)
-    folder = tree.package / "kibana" / "dashboard"
+    pack = load_pack(tree, types)
+    folder = tree.package / "kibana"
     objects = [
-        BuiltFile(folder / f"{one.id}.json", saved_object(one, dashboards, types))
+        BuiltFile(folder / "dashboard" / f"{one.id}.json", saved_object(one, dashboards, types))
         for one in dashboards
     ]
-    return [*made, *_documentation(tree, texts, dashboards), *objects]
+    objects += [BuiltFile(folder / "search" / f"{one.id}.json", saved_search(one)) for one in pack]
+    return [*made, *_documentation(tree, texts, dashboards, pack), *objects]
 
 
 def stale(tree: PackageTree) -> list[Path]:
@@ -67,7 +70,10 @@ def _described(tree: PackageTree, made: dict[Path, str]) -> list[DataStreamText]
 
 
 def _documentation(
-    tree: PackageTree, texts: list[DataStreamText], dashboards: list[Dashboard]
+    tree: PackageTree,
+    texts: list[DataStreamText],
+    dashboards: list[Dashboard],
+    pack: list[PackQuery],
 ) -> list[BuiltFile]:
     files = [
         BuiltFile(text.folder / "sample_event.json", text.sample)
@@ -75,7 +81,9 @@ def _documentation(
         if text.sample is not None
     ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(tree, load_streams(tree), mappings, library, texts, dashboards=dashboards)
+    pages = render_pages(
+        tree, load_streams(tree), mappings, library, texts, dashboards=dashboards, pack=pack
+    )
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]

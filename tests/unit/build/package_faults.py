@@ -373,6 +373,8 @@ CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
         panels(on_alerts({"sourceField": "mde.machine.risk_score", "operationType": "terms"})),
         "mde.machine.risk_score, which its data stream does not declare",
     ),
+    ("search-filter", SEARCH, set_json(SEARCH, SEARCH_SOURCE, "{}"), "no filter"),
+    ("search-field", SEARCH, set_json(SEARCH, "attributes.columns", ["host.x"]), "field host.x"),
     ("rule", RULE, set_json(RULE, "attributes.severity", None), "severity"),
     ("rule", RULE, set_json(RULE, "attributes.rule_id", "other"), "begin with rule_id"),
     ("rule", RULE, swap("manifest.yml", "- security\nicons", "- apm\nicons"), "capability"),

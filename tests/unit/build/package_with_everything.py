@@ -77,7 +77,15 @@ _ADDED: dict[str, Any] = {
             {"type": "search", "id": "aquila_mde-alerts", "name": "panel"},
         ],
     },
-    SEARCH: {"id": "aquila_mde-alerts", "type": "search", "attributes": {}, "references": []},
+    SEARCH: {
+        "id": "aquila_mde-alerts",
+        "type": "search",
+        "attributes": {
+            "columns": ["@timestamp", "host.name"],
+            "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps({"filter": _FILTER})},
+        },
+        "references": [],
+    },
     TAG: {"id": "aquila_mde-edr", "type": "tag", "attributes": {"name": "EDR"}},
     RULE: {
         "id": "6f0d_1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from aquila_mde.build.docs.rows import FieldTable
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
 from aquila_mde.dashboards.load import Dashboard
+from aquila_mde.hunting_pack.load import PackQuery
+from aquila_mde.hunting_pack.spec import LANGUAGES
 from aquila_mde.streams.faults import Fault, FaultsFoundError
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
@@ -40,8 +43,9 @@ def render_pages(
     built: list[DataStreamText],
     *,
     dashboards: list[Dashboard],
+    pack: list[PackQuery],
 ) -> dict[str, str]:
-    """``README.md`` of the package, ``streams/README.md`` and ``streams/<stream>.md`` by name.
+    """The pages by name: ``README.md`` of the package, ``hunting-pack.md``, and ``streams/``.
 
     Raises an error that names the template when one is missing or wrong.
     """
@@ -67,10 +71,14 @@ def render_pages(
         "costs": {stream.name: costs(stream.collect) for stream in known},
     }
     pages["streams/README.md"] = templates.render("index.md.j2", **overview)
+    pages["hunting-pack.md"] = templates.render(
+        "hunting-pack.md.j2", pack=pack, languages=LANGUAGES
+    )
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,
         dashboards=dashboards,
+        pack=pack,
         data_streams=[
             {
                 "name": one.folder.name,
@@ -124,6 +132,7 @@ class _Templates:
             "number": number,
             "cell": lambda text: str(text).replace("|", "\\|"),
             "codes": _codes,
+            "anchor": _anchor,
         }
 
     def render(self, name: str, **values: Any) -> str:
@@ -135,6 +144,11 @@ class _Templates:
             line = getattr(error, "lineno", None) or 1
             fault = Fault(self._folder / name, line, "", f"cannot be rendered: {error}")
         raise FaultsFoundError([fault])
+
+
+def _anchor(title: str) -> str:
+    """What a link to the heading ``title`` ends in, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def _codes(names: MappingType[str, Any] | tuple[str, ...] | list[str], word: str = "and") -> str:
