@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "onboard": FOUNDATION | {"defender"},
     "dashboards": {"errors", "streams"},
     "hunting_pack": {"errors", "streams", "dashboards"},
-    "build": FOUNDATION | {"dashboards", "hunting_pack"},
+    "rules": {"errors", "streams", "dashboards"},
+    "build": FOUNDATION | {"dashboards", "hunting_pack", "rules"},
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
     "collect": FOUNDATION | {"defender", "elastic"},
@@ -31,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview", "onboard", "check"},
+    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

@@ -7,12 +7,16 @@ from pathlib import Path
 import yaml
 
 from aquila_mde.build.assets import BuiltFile, assets
-from aquila_mde.build.docs.pages import DataStreamText, exported_fields, render_pages
+from aquila_mde.build.docs.pages import DataStreamText, Shown, exported_fields, render_pages
+from aquila_mde.build.docs.rules import described
 from aquila_mde.build.docs.sample import sample_event
 from aquila_mde.build.kibana import saved_object, saved_search
+from aquila_mde.build.kibana.rule import asset
 from aquila_mde.build.mappings import load_mappings
-from aquila_mde.dashboards.load import Dashboard, load_dashboards
-from aquila_mde.hunting_pack.load import PackQuery, load_pack
+from aquila_mde.dashboards.load import Types, load_dashboards
+from aquila_mde.hunting_pack.load import load_pack
+from aquila_mde.rules.attack import load_attack
+from aquila_mde.rules.load import load_rules
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -21,19 +25,27 @@ def built_files(tree: PackageTree) -> list[BuiltFile]:
     """Every built file of ``tree`` as it must be. Raises an error that lists all faults."""
     made = assets(tree)
     texts = _described(tree, {file.path: file.content for file in made})
-    types = {
-        text.folder.name: {field["name"]: field["type"] for field in exported_fields(text.fields)}
-        for text in texts
-    }
+    types = _types(texts)
     dashboards = load_dashboards(tree, types)
     pack = load_pack(tree, types)
+    rules, attack = load_rules(tree, types), load_attack(tree)
     folder = tree.package / "kibana"
     objects = [
         BuiltFile(folder / "dashboard" / f"{one.id}.json", saved_object(one, dashboards, types))
         for one in dashboards
     ]
     objects += [BuiltFile(folder / "search" / f"{one.id}.json", saved_search(one)) for one in pack]
-    return [*made, *_documentation(tree, texts, dashboards, pack), *objects]
+    objects += [
+        BuiltFile(folder / "security_rule" / f"{one.id}.json", asset(one, attack, types))
+        for one in rules
+    ]
+    shown = Shown(dashboards, pack, described(tree, rules, attack))
+    return [*made, *_documentation(tree, texts, shown), *objects]
+
+
+def field_types(tree: PackageTree) -> Types:
+    """The type of every field as it is built, by data stream. Raises what ``assets`` raises."""
+    return _types(_described(tree, {file.path: file.content for file in assets(tree)}))
 
 
 def stale(tree: PackageTree) -> list[Path]:
@@ -69,21 +81,21 @@ def _described(tree: PackageTree, made: dict[Path, str]) -> list[DataStreamText]
     return texts
 
 
-def _documentation(
-    tree: PackageTree,
-    texts: list[DataStreamText],
-    dashboards: list[Dashboard],
-    pack: list[PackQuery],
-) -> list[BuiltFile]:
+def _types(texts: list[DataStreamText]) -> Types:
+    return {
+        text.folder.name: {field["name"]: field["type"] for field in exported_fields(text.fields)}
+        for text in texts
+    }
+
+
+def _documentation(tree: PackageTree, texts: list[DataStreamText], shown: Shown) -> list[BuiltFile]:
     files = [
         BuiltFile(text.folder / "sample_event.json", text.sample)
         for text in texts
         if text.sample is not None
     ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(
-        tree, load_streams(tree), mappings, library, texts, dashboards=dashboards, pack=pack
-    )
+    pages = render_pages(tree, load_streams(tree), mappings, library, texts, shown)
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from aquila_mde.build.docs.cost import costs, duration, number
 from aquila_mde.build.docs.rows import FieldTable
+from aquila_mde.build.docs.rules import RulePage, spoken
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
 from aquila_mde.dashboards.load import Dashboard
@@ -35,17 +36,24 @@ class DataStreamText:
     sample: str | None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What Kibana shows of the streams."""
+
+    dashboards: list[Dashboard]
+    pack: list[PackQuery]
+    rules: RulePage
+
+
 def render_pages(
     tree: PackageTree,
     streams: list[Stream],
     mappings: list[Mapping],
     library: Library,
     built: list[DataStreamText],
-    *,
-    dashboards: list[Dashboard],
-    pack: list[PackQuery],
+    shown: Shown,
 ) -> dict[str, str]:
-    """The pages by name: ``README.md`` of the package, ``hunting-pack.md``, and ``streams/``.
+    """Every page by its path in ``docs/``.
 
     Raises an error that names the template when one is missing or wrong.
     """
@@ -72,13 +80,13 @@ def render_pages(
     }
     pages["streams/README.md"] = templates.render("index.md.j2", **overview)
     pages["hunting-pack.md"] = templates.render(
-        "hunting-pack.md.j2", pack=pack, languages=LANGUAGES
+        "hunting-pack.md.j2", pack=shown.pack, languages=LANGUAGES
     )
+    pages["detection-rules.md"] = templates.render("detection-rules.md.j2", page=shown.rules)
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,
-        dashboards=dashboards,
-        pack=pack,
+        shown=shown,
         data_streams=[
             {
                 "name": one.folder.name,
@@ -132,6 +140,7 @@ class _Templates:
             "number": number,
             "cell": lambda text: str(text).replace("|", "\\|"),
             "codes": _codes,
+            "spoken": spoken,
             "anchor": _anchor,
         }
 
