@@ -59,6 +59,6 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
 
 def test_the_start_page_leads_to_every_page() -> None:
     start = ROOT / "docs" / "index.md"
-    linked = re.findall(r"\]\(([\w/.]+\.md)", start.read_text(encoding="utf-8"))
+    linked = re.findall(r"\]\(([\w/.-]+\.md)", start.read_text(encoding="utf-8"))
     reached = {(start.parent / each).resolve() for each in linked} | {start}
     assert {page for page in PAGES if page.is_relative_to(start.parent)} <= reached

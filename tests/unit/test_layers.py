@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "elastic": FOUNDATION,
     "onboard": FOUNDATION | {"defender"},
     "dashboards": {"errors", "streams"},
-    "build": FOUNDATION | {"dashboards"},
+    "rules": {"errors", "streams", "dashboards"},
+    "build": FOUNDATION | {"dashboards", "rules"},
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
     "collect": FOUNDATION | {"defender", "elastic"},
@@ -30,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview", "onboard", "check"},
+    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

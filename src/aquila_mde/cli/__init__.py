@@ -25,6 +25,7 @@ from aquila_mde.cli import (
     preview,
     reconcile,
     replay,
+    rules,
     run,
     simulate,
     status,
@@ -48,6 +49,7 @@ for _command in (
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")
 app.add_typer(pipeline.pipeline, name="pipeline")
+app.add_typer(rules.rules, name="rules")
 
 
 def _show_version(wanted: bool) -> None:

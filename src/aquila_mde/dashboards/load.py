@@ -138,7 +138,7 @@ def misuse(name: str, use: str, known: Mapping[str, str], stream: str) -> str | 
     parts = name.split(".")
     above = (".".join(parts[:length]) for length in range(1, len(parts)))
     if any(known.get(parent) == "nested" for parent in above):
-        return f"{name} lies in nested objects, which Kibana's charts do not look into"
+        return f"{name} lies in nested objects, which neither charts nor rules look into"
     if kind not in FITTING[use]:
         return f"{name} is {kind} and cannot be used for {use}"
     return None

@@ -15,6 +15,7 @@ from tests.unit.build.package_with_everything import (
     TRANSFORM,
     package_with_everything,
 )
+from tests.unit.build.rule_faults import RULE_CASES
 
 Files = dict[str, bytes]
 GOOD = package_with_everything()
@@ -374,8 +375,8 @@ CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
         "mde.machine.risk_score, which its data stream does not declare",
     ),
     ("rule", RULE, set_json(RULE, "attributes.severity", None), "severity"),
-    ("rule", RULE, set_json(RULE, "attributes.rule_id", "other"), "begin with rule_id"),
     ("rule", RULE, swap("manifest.yml", "- security\nicons", "- apm\nicons"), "capability"),
+    *RULE_CASES,
     ("tag", "kibana/tags.yml", add("kibana/tags.yml", "- {text: EDR}\n"), "EDR"),
     (
         "tag",

@@ -13,7 +13,7 @@ STEM = "aquila_mde-0.1.0"
 DASHBOARD = "kibana/dashboard/aquila_mde-alerts.json"
 SEARCH = "kibana/search/aquila_mde-alerts.json"
 TAG = "kibana/tag/aquila_mde-edr.json"
-RULE = "kibana/security_rule/6f0d_1.json"
+RULE = "kibana/security_rule/aquila_mde-6f0d_1.json"
 TRANSFORM = "elasticsearch/transform/latest_machine/transform.yml"
 
 _LENS: dict[str, Any] = {
@@ -80,16 +80,42 @@ _ADDED: dict[str, Any] = {
     SEARCH: {"id": "aquila_mde-alerts", "type": "search", "attributes": {}, "references": []},
     TAG: {"id": "aquila_mde-edr", "type": "tag", "attributes": {"name": "EDR"}},
     RULE: {
-        "id": "6f0d_1",
+        "id": "aquila_mde-6f0d_1",
         "type": "security-rule",
         "attributes": {
-            "rule_id": "6f0d",
+            "rule_id": "aquila_mde-6f0d",
             "version": 1,
             "name": "Alert",
             "description": "An alert of Defender.",
             "risk_score": 47,
             "severity": "medium",
-            "type": "query",
+            "type": "threshold",
+            "language": "kuery",
+            "query": "event.kind: alert",
+            "index": ["logs-aquila_mde.alert-*"],
+            "threshold": {"field": ["host.id"], "value": 2},
+            "from": "now-10m",
+            "interval": "5m",
+            "threat": [
+                {
+                    "tactic": {
+                        "id": "TA0002",
+                        "reference": "https://attack.mitre.org/tactics/TA0002/",
+                    },
+                    "technique": [
+                        {
+                            "id": "T1204",
+                            "reference": "https://attack.mitre.org/techniques/T1204/",
+                            "subtechnique": [
+                                {
+                                    "id": "T1204.002",
+                                    "reference": "https://attack.mitre.org/techniques/T1204/002/",
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ],
         },
     },
     "kibana/tags.yml": "- {text: Defender, asset_types: [dashboard]}\n",

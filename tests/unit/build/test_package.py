@@ -128,7 +128,6 @@ def test_a_file_that_is_not_on_the_list_stays_out(copy: PackageTree) -> None:
 
 def test_what_belongs_to_the_package_alone_is_taken_along(copy: PackageTree) -> None:
     rule = copy.package / "kibana/security_rule/a_1.json"
-    rule.parent.mkdir(parents=True)
     rule.write_text("{}")
     assert make_archive(copy).files["kibana/security_rule/a_1.json"] == b"{}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from aquila_mde.build.docs.cost import costs, duration, number
 from aquila_mde.build.docs.rows import FieldTable
+from aquila_mde.build.docs.rules import RulePage, spoken
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
 from aquila_mde.dashboards.load import Dashboard
@@ -40,8 +42,9 @@ def render_pages(
     built: list[DataStreamText],
     *,
     dashboards: list[Dashboard],
+    rules: RulePage,
 ) -> dict[str, str]:
-    """``README.md`` of the package, ``streams/README.md`` and ``streams/<stream>.md`` by name.
+    """``README.md`` of the package, the pages of ``streams/`` and ``detection-rules.md`` by name.
 
     Raises an error that names the template when one is missing or wrong.
     """
@@ -67,10 +70,12 @@ def render_pages(
         "costs": {stream.name: costs(stream.collect) for stream in known},
     }
     pages["streams/README.md"] = templates.render("index.md.j2", **overview)
+    pages["detection-rules.md"] = templates.render("detection-rules.md.j2", page=rules)
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,
         dashboards=dashboards,
+        rules=rules,
         data_streams=[
             {
                 "name": one.folder.name,
@@ -124,6 +129,8 @@ class _Templates:
             "number": number,
             "cell": lambda text: str(text).replace("|", "\\|"),
             "codes": _codes,
+            "spoken": spoken,
+            "anchor": _anchor,
         }
 
     def render(self, name: str, **values: Any) -> str:
@@ -135,6 +142,11 @@ class _Templates:
             line = getattr(error, "lineno", None) or 1
             fault = Fault(self._folder / name, line, "", f"cannot be rendered: {error}")
         raise FaultsFoundError([fault])
+
+
+def _anchor(title: str) -> str:
+    """Where a heading is on its page."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def _codes(names: MappingType[str, Any] | tuple[str, ...] | list[str], word: str = "and") -> str:

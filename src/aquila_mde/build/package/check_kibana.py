@@ -17,7 +17,6 @@ from aquila_mde.build.package.reading import (
     mapping,
     members,
     part,
-    texts,
 )
 
 _PREFIXED = ("dashboard", "visualization", "search", "map", "lens", "tag", "ml_module")
@@ -27,7 +26,6 @@ _FLEET_VIEWS = ("logs-*", "metrics-*")
 _WITHOUT_DATA = ("markdown", "search", "links", "image", "slo", "navigation")
 _KEPT_VISUALIZATIONS = ("vega", "markdown", "input_control_vis")
 _RECORDS = "___records___"
-_RULE_KEYS = ("rule_id", "version", "name", "description", "risk_score", "severity", "type")
 
 
 def check_kibana(package: PackageFiles) -> Found:
@@ -48,8 +46,6 @@ def check_kibana(package: PackageFiles) -> Found:
             attributes = part(_decoded(source.values), "attributes")
             yield from _dashboard(source, attributes, known | runtime_fields(attributes))
             yield from check_panels(package, source, attributes)
-        elif match[1] == "security_rule":
-            yield from _rule(source, manifest)
     yield from _tags(package)
 
 
@@ -147,20 +143,6 @@ def _load(key: str, value: Any) -> Any:
         except ValueError:
             return None
     return value
-
-
-def _rule(source: JsonSource, manifest: Json) -> Found:
-    attributes = part(source.values, "attributes")
-    lacking = [key for key in _RULE_KEYS if attributes.get(key) is None]
-    if lacking:
-        problem = f"lacks {', '.join(lacking)}"
-        yield Finding(source.file, source.line('"attributes"'), "rule", problem)
-    if not str(source.values.get("id")).startswith(str(attributes.get("rule_id"))):
-        yield Finding(source.file, source.line('"id"'), "rule", "the id must begin with rule_id")
-    elastic = part(manifest, "conditions", "elastic")
-    if "security" not in texts(elastic.get("capabilities")):
-        problem = "a rule needs the capability security in conditions.elastic of manifest.yml"
-        yield Finding(source.file, 1, "rule", problem)
 
 
 def _tags(package: PackageFiles) -> Found:
