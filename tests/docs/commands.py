@@ -29,9 +29,10 @@ engine.
 
 ## Shell completion
 
-`aquila-mde --install-completion` lets your shell (bash, zsh, fish, PowerShell) complete commands
-and options with the Tab key, from the next shell on; `aquila-mde --show-completion` prints what it
-would install, to be put in place by hand.
+`aquila-mde --install-completion` lets your shell (bash, zsh, fish, PowerShell) complete commands,
+options and their values with the Tab key, from the next shell on; in zsh from the second Tab on,
+since the first one loads it. `aquila-mde --show-completion` prints what it would install, to be put
+in place by hand.
 """
 
 

@@ -1,4 +1,4 @@
-"""Parts that not every machine has: a browser, Redis, Docker, systemd, Prometheus.
+"""Parts that not every machine has: a browser, Redis, Docker, systemd, Prometheus, Helm.
 
 Tests that are marked with one of them are left out where the part is missing, and one
 line at the end says so. ``AQUILA_TEST_REQUIRE`` (names with commas between) turns a missing part
@@ -35,6 +35,17 @@ def _docker() -> bool:
     return asked.returncode == 0
 
 
+def compose_command() -> list[str] | None:
+    """How Docker Compose is called here: a plugin of docker, or a program of its own."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) is None:
+            continue
+        asked = subprocess.run([*command, "version"], capture_output=True, check=False, timeout=60)
+        if asked.returncode == 0:
+            return command
+    return None
+
+
 def _has(program: str) -> bool:
     return shutil.which(program) is not None
 
@@ -45,6 +56,10 @@ PARTS: dict[str, tuple[str, Callable[[], bool]]] = {
     "docker": ("Docker (a running daemon)", _docker),
     "systemd": ("systemd (systemd-analyze)", lambda: _has("systemd-analyze")),
     "prometheus": ("Prometheus (promtool)", lambda: _has("promtool")),
+    "compose": ("Docker Compose", lambda: compose_command() is not None),
+    "helm": ("Helm (helm)", lambda: _has("helm")),
+    "zsh": ("zsh", lambda: _has("zsh")),
+    "fish": ("fish", lambda: _has("fish")),
 }
 _MISSING = pytest.StashKey[list[str]]()
 _LEFT_OUT = pytest.StashKey[int]()

@@ -20,9 +20,7 @@ import argparse
 import io
 import json
 import re
-import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 
@@ -30,78 +28,30 @@ from aquila_mde.engine.command import heap_options, java_command, write_configur
 from aquila_mde.engine.distribution import prepare
 from aquila_mde.errors import AquilaError
 from tests.system.container import ContainerUnavailableError, docker_client
+from tests.system.layer import Layer, shared_libraries
 
 IMAGE = "aquila-mde-engine:local"
 _HOME, _JAVA, _STATE = PurePosixPath("/engine"), PurePosixPath("/java"), PurePosixPath("/state")
 _USER = 1000
 
 
-def shared_libraries(java_home: Path) -> dict[str, Path]:
-    """What the runtime (without its graphics) takes from the system: path wanted -> file."""
+def shared_libraries_of(java_home: Path) -> dict[str, Path]:
+    """What the runtime (without its graphics) takes from the system."""
     programs = [java_home / "bin" / "java", *(java_home / "lib").rglob("*.so")]
-    text = "".join(
-        subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
-        for program in programs
-        if not re.search("awt|splash|font|freetype|jsound|lcms|mlib|javajpeg", program.name)
-    )
-    found = {
-        path for path in re.findall(r"(/\S+) \(0x", text) if not path.startswith(str(java_home))
-    }
-    return {path: Path(path).resolve() for path in sorted(found)}
-
-
-class _Layer:
-    """A tar archive of the image's files, all owned by root unless said otherwise."""
-
-    def __init__(self, target: io.BufferedIOBase) -> None:
-        self._tar = tarfile.open(fileobj=target, mode="w")  # noqa: SIM115
-        self._folders = {PurePosixPath("/")}
-
-    def folder(self, path: PurePosixPath, *, owner: int = 0, mode: int = 0o755) -> None:
-        if path in self._folders:
-            return
-        self.folder(path.parent)
-        self._folders.add(path)
-        entry = self._entry(path, owner)
-        entry.type, entry.mode = tarfile.DIRTYPE, mode
-        self._tar.addfile(entry)
-
-    def file(self, path: PurePosixPath, content: Path | bytes, *, owner: int = 0) -> None:
-        self.folder(path.parent)
-        entry = self._entry(path, owner)
-        if isinstance(content, bytes):
-            entry.size, entry.mode = len(content), 0o644
-            self._tar.addfile(entry, io.BytesIO(content))
-            return
-        entry.size = content.stat().st_size
-        entry.mode = 0o755 if content.stat().st_mode & 0o100 else 0o644
-        with content.open("rb") as file:
-            self._tar.addfile(entry, file)
-
-    def tree(self, path: PurePosixPath, source: Path) -> None:
-        for file in sorted(source.rglob("*")):
-            if file.is_file():
-                self.file(path / file.relative_to(source).as_posix(), file)
-
-    def close(self) -> None:
-        self._tar.close()
-
-    @staticmethod
-    def _entry(path: PurePosixPath, owner: int) -> tarfile.TarInfo:
-        entry = tarfile.TarInfo(str(path).lstrip("/"))
-        entry.uid = entry.gid = owner
-        return entry
+    graphics = "awt|splash|font|freetype|jsound|lcms|mlib|javajpeg"
+    found = shared_libraries(each for each in programs if not re.search(graphics, each.name))
+    return {path: file for path, file in found.items() if not path.startswith(str(java_home))}
 
 
 def write_layer(target: io.BufferedIOBase) -> None:
     """Write the image's files as a tar archive."""
     distribution = prepare()
-    layer = _Layer(target)
+    layer = Layer(target)
     layer.tree(_HOME, distribution.home)
     for name in ("logs", "plugins"):
         layer.folder(_HOME / name)
     layer.tree(_JAVA, distribution.java_home)
-    for wanted, file in shared_libraries(distribution.java_home).items():
+    for wanted, file in shared_libraries_of(distribution.java_home).items():
         layer.file(PurePosixPath(wanted), file)
     layer.folder(PurePosixPath("/tmp"), mode=0o1777)
     layer.folder(_STATE, owner=_USER)

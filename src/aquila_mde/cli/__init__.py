@@ -16,6 +16,7 @@ from aquila_mde.cli import (
     collect,
     demo,
     engine,
+    health,
     hunt,
     install,
     onboard,
@@ -42,8 +43,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    *(demo, onboard, install, check, collect, run, status, reconcile, replay, backfill, uninstall),
-    *(hunt, preview, simulate, engine, build),
+    *(demo, onboard, install, check, collect, run, status, health, reconcile, replay, backfill),
+    *(uninstall, hunt, preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")

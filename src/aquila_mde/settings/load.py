@@ -18,6 +18,7 @@ from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings.parts import (
     ElasticsearchSettings,
     KibanaSettings,
+    MonitoringSettings,
     UnfinishedTenant,
 )
 from aquila_mde.settings.whole import Layered, OnboardingSettings, Settings, State
@@ -74,6 +75,14 @@ class _MaybeEngine(Layered):
     elasticsearch: ElasticsearchSettings | None = None
 
 
+class _MonitoringOnly(Layered):
+    """Settings of which only the port is read on which a collector shows how it is."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    monitoring: MonitoringSettings = MonitoringSettings()
+
+
 class _KibanaOnly(Layered):
     """Settings of which only Kibana's part is read."""
 
@@ -104,6 +113,13 @@ def load_engine_settings(
 ) -> ElasticsearchSettings:
     """Where the engine is; who installs assets there needs no credential of a tenant."""
     return _load(_EngineOnly, file, environment).elasticsearch
+
+
+def load_monitoring_settings(
+    file: Path | None, environment: Mapping[str, str] | None = None
+) -> MonitoringSettings:
+    """Where a running collector shows how it is; who asks there needs no credential at all."""
+    return _load(_MonitoringOnly, file, environment, ()).monitoring
 
 
 def load_place(file: Path | None, environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
