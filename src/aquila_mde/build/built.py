@@ -95,7 +95,7 @@ def _documentation(tree: PackageTree, texts: list[DataStreamText], shown: Shown)
         if text.sample is not None
     ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(tree, load_streams(tree), mappings, library, texts, shown)
+    pages = render_pages(tree, load_streams(tree), mappings, library, texts, shown=shown)
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]

@@ -51,6 +51,7 @@ def render_pages(
     mappings: list[Mapping],
     library: Library,
     built: list[DataStreamText],
+    *,
     shown: Shown,
 ) -> dict[str, str]:
     """Every page by its path in ``docs/``.
