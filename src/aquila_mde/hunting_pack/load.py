@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aquila_mde.dashboards.filters import parse_filter
 from aquila_mde.dashboards.load import PACKAGE, Types, misuse
-from aquila_mde.hunting_pack.esql import EsqlError, read_query
+from aquila_mde.esql import EsqlError, read_query
 from aquila_mde.hunting_pack.spec import Question
 from aquila_mde.streams.faults import Fault, raise_if_any
 from aquila_mde.streams.tree import PackageTree

@@ -12,7 +12,7 @@ from typing import Any
 from aquila_mde.build.kibana.dashboard import PREFIX
 from aquila_mde.build.kibana.lens import VIEW, dataset_filter
 from aquila_mde.dashboards.load import dataset
-from aquila_mde.hunting_pack.esql import read_query
+from aquila_mde.esql import read_query
 from aquila_mde.hunting_pack.load import PackQuery
 from aquila_mde.hunting_pack.spec import Question
 

@@ -20,6 +20,9 @@ _OF_FIELDS = {
     **dict.fromkeys(("float", "half_float", "double", "scaled_float"), "double"),
     **{name: name for name in ("long", "boolean", "ip", "version", "date", "date_nanos")},
 }
+LISTS = ("related.", "threat.", "event.category", "event.type", "host.ip", "host.mac", "tags")
+"""How the fields that hold several values begin. A comparison with one of them is never true in
+ES|QL, nor in EQL, and only warned of: they are taken apart before, with ``MV_EXPAND``."""
 SPANS = frozenset(
     f"{unit}{many}"
     for unit in ("second", "minute", "hour", "day", "week", "month", "year")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from aquila_mde.hunting_pack.esql_text import EsqlError, Token
-from aquila_mde.hunting_pack.esql_types import (
+from aquila_mde.esql.text import EsqlError, Token
+from aquila_mde.esql.types import (
     FUNCTIONS,
+    LISTS,
     NUMBERS,
     SPANS,
     STRINGS,
@@ -23,10 +24,14 @@ _DATES = ("date", "date_nanos")
 class Expression:
     """Reads one command from left to right."""
 
-    def __init__(self, tokens: Sequence[Token], columns: Columns) -> None:
+    def __init__(
+        self, tokens: Sequence[Token], columns: Columns, expanded: Collection[str] = ()
+    ) -> None:
+        """``expanded`` are the columns that ``MV_EXPAND`` has left with one value."""
         self._tokens = tuple(tokens)
         self._next = 0
         self.columns = columns
+        self._expanded = expanded
         self._groups: Columns | None = None
         """In an aggregation, outside of its functions: what it groups by."""
 
@@ -58,7 +63,7 @@ class Expression:
         """What stands behind ``word``, which is cut off here; ``None`` when it is not there."""
         for number, token in enumerate(self._tokens):
             if token.is_word(word):
-                rest = Expression(self._tokens[number + 1 :], self.columns)
+                rest = Expression(self._tokens[number + 1 :], self.columns, self._expanded)
                 self._tokens = self._tokens[:number]
                 return rest
         return None
@@ -122,8 +127,11 @@ class Expression:
         return self._compared()
 
     def _compared(self) -> str:
+        begin = self._next
         kind = self._sum()
+        operand = self._tokens[begin : self._next]
         if not self.done and self._tokens[self._next].is_sign(*_COMPARED):
+            self._one_value(operand)
             sign = self._take().text
             other = self._sum()
             if not comparable(kind, other):
@@ -135,6 +143,8 @@ class Expression:
                 raise EsqlError("IS needs NULL or NOT NULL behind it")
             return "boolean"
         denied = self.word("NOT")
+        if not self.done and self._tokens[self._next].is_word("IN", "LIKE", "RLIKE"):
+            self._one_value(operand)
         if self.word("IN"):
             self._needs("(")
             while True:
@@ -153,6 +163,11 @@ class Expression:
         if denied:
             raise EsqlError("NOT needs IN, LIKE or RLIKE behind it")
         return kind
+
+    def _one_value(self, operand: Sequence[Token]) -> None:
+        name = operand[0].text
+        if len(operand) == 1 and name.startswith(LISTS) and name not in self._expanded:
+            raise EsqlError(f"compares {name}, which may hold several values: MV_EXPAND it before")
 
     def _sum(self) -> str:
         kind = self._product()
@@ -228,8 +243,7 @@ class Expression:
             raise EsqlError(f"{name} needs {len(function.takes)} arguments")
         if function.gives != "same":
             return function.gives
-        known = [kind for kind in given[function.like :] if kind != UNKNOWN]
-        return known[0] if known else UNKNOWN
+        return _one_type(name, given)
 
     def _arguments(self, *, counts: bool) -> list[str]:
         if self.took(")"):
@@ -253,6 +267,19 @@ class Expression:
         self.peeked()
         self._next += 1
         return self._tokens[self._next - 1]
+
+
+def _one_type(name: str, given: list[str]) -> str:
+    """The type of what a function gives back as it was given."""
+    if name == "CASE":
+        # A condition, its value, and so on; what is left over is the value of everything else.
+        given = [*given[1::2], *(given[-1:] if len(given) % 2 else ())]
+    elif name != "COALESCE":
+        given = given[FUNCTIONS[name].like :][:1]
+    known = sorted({kind for kind in given if kind != UNKNOWN})
+    if len(known) > 1 and not set(known) <= STRINGS:
+        raise EsqlError(f"{name} gives {' or '.join(known)}, which must be one type")
+    return known[0] if known else UNKNOWN
 
 
 def _boolean(one: str, other: str, word: str) -> str:

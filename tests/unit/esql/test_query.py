@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aquila_mde.hunting_pack.esql import EsqlError, read_query
+from aquila_mde.esql import EsqlError, read_query
 
 FIELDS = {
     "@timestamp": "date",
@@ -48,7 +48,7 @@ def columns(*commands: str) -> list[str]:
         (["WHERE @timestamp > NOW() - 30 days AND NOT open", "KEEP kind"], ["kind"]),
         (['WHERE host.name IN ("a", "b") OR line LIKE "*x*"', "KEEP kind"], ["kind"]),
         (["WHERE (host.name IS NOT NULL) AND kind IS NULL", "KEEP kind"], ["kind"]),
-        (['WHERE host.ip == "192.0.2.1" AND number >= -1', "KEEP kind"], ["kind"]),
+        (["MV_EXPAND host.ip", 'WHERE host.ip == "192.0.2.1" AND number >= -1'], ["@timestamp"]),
         (['WHERE host.name NOT LIKE "srv*" AND number NOT IN (1, 2)', "KEEP kind"], ["kind"]),
         (['WHERE STARTS_WITH(TO_LOWER(host.name), "srv")', "KEEP kind"], ["kind"]),
         (
@@ -76,6 +76,8 @@ def test_what_a_query_may_say(commands: list[str], left: list[str]) -> None:
         (['WHERE number LIKE "1"'], "LIKE compares texts"),
         (["WHERE open IS 1"], "IS needs NULL"),
         (["WHERE open AND number"], "AND joins conditions"),
+        (['WHERE host.ip == "192.0.2.1"'], "host.ip, which may hold several values"),
+        (['WHERE host.ip NOT IN ("192.0.2.1")', "MV_EXPAND host.ip"], "MV_EXPAND it before"),
         (['WHERE extra == "a"'], "cannot read (unsupported)"),
         (['WHERE evidence.sha1 == "a"'], "evidence.sha1 is no column"),
         (['WHERE both == "a"'], "cannot read (conflicting)"),
@@ -87,6 +89,8 @@ def test_what_a_query_may_say(commands: list[str], left: list[str]) -> None:
         (["EVAL a = TO_UPPER(host.name)"], "the function TO_UPPER, which is not known"),
         (['EVAL a = DATE_DIFF("days", number, NOW())'], "DATE_DIFF does not take"),
         (['EVAL a = DATE_DIFF("days")'], "DATE_DIFF needs 2 arguments"),
+        (["EVAL a = COALESCE(number, host.name)"], "COALESCE gives keyword or long"),
+        (["EVAL a = CASE(open, 1, open, 2, 0.5)"], "CASE gives double or integer"),
         (["EVAL a = (1"], "ends where something is missing"),
         (["EVAL a = 1 2"], "not understood from '2'"),
         (["EVAL a = 1 ; 2"], "not understood from '; 2'"),

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aquila_mde.dashboards.load import PACKAGE
-from aquila_mde.hunting_pack.esql_expression import Columns, Expression
-from aquila_mde.hunting_pack.esql_text import EsqlError, Token, commands
-from aquila_mde.hunting_pack.esql_types import columns_of
+from aquila_mde.esql.expression import Columns, Expression
+from aquila_mde.esql.text import EsqlError, Token, commands
+from aquila_mde.esql.types import columns_of
 
-__all__ = ["EsqlError", "EsqlQuery", "read_query"]
 _INDEX = re.compile(rf"logs-{PACKAGE}\.(?P<stream>[a-z_]+)-\*")
 
 
@@ -36,12 +35,15 @@ class EsqlQuery:
         ``types`` are those of every field, by stream.
         """
         columns = columns_of(*(types[stream] for stream in self.streams))
+        expanded: set[str] = set()
         for command in self.commands:
             word = command[0].text.upper()
             step = _COMMANDS.get(word)
             if step is None:
                 raise EsqlError(f"has the command {command[0].text}, which is not known here")
-            columns = step(Expression(command[1:], columns))
+            columns = step(Expression(command[1:], columns, expanded))
+            if word == "MV_EXPAND":
+                expanded.add(command[1].text)
         return list(columns)
 
 
