@@ -1,4 +1,4 @@
-"""The package of this checkout with a dashboard, a rule, a transform and more beside it."""
+"""The package of this checkout with a dashboard, a rule and more beside it."""
 
 from __future__ import annotations
 
@@ -127,14 +127,6 @@ _ADDED: dict[str, Any] = {
         },
     },
     "kibana/tags.yml": "- {text: Defender, asset_types: [dashboard]}\n",
-    TRANSFORM: (
-        "source: {index: [logs-aquila_mde.machine-*]}\n"
-        "dest: {index: logs-aquila_mde.latest_machine-v1}\n"
-        "latest: {unique_key: [host.id], sort: '@timestamp'}\n"
-    ),
-    "elasticsearch/transform/latest_machine/fields/fields.yml": (
-        "- {name: host.id, type: keyword}\n- {name: labels.*, type: keyword}\n"
-    ),
 }
 
 
