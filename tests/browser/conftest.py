@@ -35,6 +35,7 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         values = server.settings()
         values["tenant"] |= {"namespace": namespace, "name": "Contoso"}
         values |= {"elasticsearch": {"url": engine_url}, "state": str(folder / "state.sqlite3")}
+        values["streams"] = {"hunting": {"enabled": True, "look_back": "3d"}}
         config = folder / "settings.yml"
         config.write_text(yaml.safe_dump(values))
         settings, tree = load_settings(config, environment={}), PackageTree.default()

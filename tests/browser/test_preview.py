@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 WIDTHS = (1440, 390)
 DASHBOARDS = (
     *("overview", "alerts", "alert-investigation", "machines"),
-    *("machine-actions", "vulnerabilities", "collector-health"),
+    *("machine-actions", "vulnerabilities", "hunting", "collector-health"),
 )
 Open = Callable[..., Page]
 

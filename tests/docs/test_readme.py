@@ -168,7 +168,7 @@ def test_every_file_that_is_named_exists(file: str) -> None:
 
 
 def test_the_table_of_privileges_is_the_role() -> None:
-    role = role_of("<namespace>", state_in_engine=True)
+    role = role_of("<namespace>", state_in_engine=True, flavour="opensearch")
     expected = {"the cluster": set(role["cluster"])}
     for part in role["indices"]:
         expected |= {f"`{name}`": set(part["privileges"]) for name in part["names"]}

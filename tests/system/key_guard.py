@@ -29,6 +29,7 @@ _NEEDS: list[tuple[str, str, str]] = [
     ("POST", r"([^/]+)/_(?:mget|search|count)", "index read"),
     ("GET", r"([^/]+)/_(?:mget|search|count)", "index read"),
     ("GET", r"([^/]+)/_doc/[^/]+", "index read"),
+    ("GET", r"([^/]+)/_settings/[^/]+", "index view_index_metadata"),
     ("POST", r"_search/scroll", "none"),
     ("DELETE", r"_search/scroll", "none"),
     ("POST", r"([^/]+)/_refresh", "index maintenance"),
@@ -39,7 +40,8 @@ _NEEDS: list[tuple[str, str, str]] = [
     ("POST", r"([^/]+)/_delete_by_query", "index delete"),
 ]
 _OPERATIONS = {
-    "create": ("index create_doc", "index auto_configure"),
+    # Either of the two is enough.
+    "create": ("index create_doc|index", "index auto_configure"),
     "index": ("index index",),
     "update": ("index index",),
     "delete": ("index delete",),
@@ -110,10 +112,9 @@ class KeyGuard:
             return name in self._role["cluster"]
         allowed = False
         for part in self._role["indices"]:
-            if name in part["privileges"] and any(
-                fnmatch.fnmatchcase(index, pattern) for pattern in part["names"]
-            ):
-                self.used |= {(pattern, name) for pattern in part["names"]}
+            held = [one for one in name.split("|") if one in part["privileges"]]
+            if held and any(fnmatch.fnmatchcase(index, pattern) for pattern in part["names"]):
+                self.used |= {(pattern, held[0]) for pattern in part["names"]}
                 allowed = True
         return allowed
 
@@ -142,7 +143,12 @@ def _bulk_needs(index: str, body: bytes) -> Iterator[tuple[str, str]]:
         if kind != "delete":
             next(lines)
         found |= {(need, _stream_of(target.get("_index", index))) for need in _OPERATIONS[kind]}
-    yield from sorted(found)
+    # A data stream is made by its first document; any other index was installed.
+    yield from sorted(
+        (need, name)
+        for need, name in found
+        if name.startswith("logs-") or need != "index auto_configure"
+    )
 
 
 def _stream_of(index: str) -> str:

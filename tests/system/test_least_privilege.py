@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import trustme
 
+from aquila_mde.collect.latest import LatestVersions
 from aquila_mde.collect.reconcile import reconcile
 from aquila_mde.collect.replay import replay
 from aquila_mde.collect.runner import Collector
+from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineAccessError
 from aquila_mde.elastic.privileges import role_of
 from aquila_mde.settings import Settings
@@ -56,7 +58,7 @@ async def test_everything_that_a_collector_does_is_within_the_role(
     job: Callable[..., Job], tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     work = job(**SIZES)
-    role = role_of(work.namespace, state_in_engine=work.stateless)
+    role = role_of(work.namespace, state_in_engine=work.stateless, flavour="opensearch")
     async with KeyGuard(work.engine_url, tls, KEY, role) as guard:
         settings = through(work, guard, authority)
         # Some alerts are refused at first, and all come before their machines: they are replayed,
@@ -75,6 +77,10 @@ async def test_everything_that_a_collector_does_is_within_the_role(
             assert each.error is None
         work.lose_state()
         await collect(settings, work)
+        async with await Engine.connect(settings.elasticsearch) as engine:
+            versions = LatestVersions(engine, work.tree, settings.tenant)
+            assert sum(each.written for each in await versions.update()) > 100
+            assert sum(each.written for each in await versions.update(rebuild=True)) > 100
     for stream in ("alert", "machine_action", "vulnerability"):
         assert (await work.compare(stream)).perfect
     # A key that may not manage templates cannot look at them; the collector does without.
@@ -86,6 +92,12 @@ async def test_everything_that_a_collector_does_is_within_the_role(
         for name in part["privileges"]
     }
     assert granted == guard.used
+
+
+def test_an_engine_with_transforms_needs_no_right_to_the_newest_versions() -> None:
+    role = role_of("default", state_in_engine=True)
+    names = [name for part in role["indices"] for name in part["names"]]
+    assert not [name for name in names if "latest" in name]
 
 
 async def test_another_key_is_told_so(

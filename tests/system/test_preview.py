@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ def answers(preview: Preview, name: str) -> Answers:
 def number(preview: Preview, name: str, title: str, choice: Choice) -> Any:
     (row,) = answers(preview, name).rows[choice][title]
     return row.values[0]
+
+
+def hunting(work: Job) -> Job:
+    """The same job with the hunting stream on."""
+    return replace(work, more={"streams": {"hunting": {"enabled": True, "look_back": "7d"}}})
 
 
 async def preview_of(work: Job) -> Preview:
@@ -110,7 +116,7 @@ async def test_a_machine_can_be_looked_at_alone(job: MakeJob) -> None:
 async def test_no_panel_of_a_tenant_is_empty_and_the_page_shows_them_all(
     job: MakeJob, tmp_path: Path
 ) -> None:
-    work = job(now=datetime.now(UTC), **SIZES)
+    work = hunting(job(now=datetime.now(UTC), **SIZES))
     await work.collect()
     tenant = work.settings().tenant.id
     page = tmp_path / "deep" / "page.html"
@@ -118,7 +124,7 @@ async def test_no_panel_of_a_tenant_is_empty_and_the_page_shows_them_all(
     data = data_of(page)
     assert [one["name"] for one in data["dashboards"]] == [
         *("overview", "alerts", "alert-investigation", "machines"),
-        *("machine-actions", "vulnerabilities", "collector-health"),
+        *("machine-actions", "vulnerabilities", "hunting", "collector-health"),
     ]
     for dashboard in data["dashboards"]:
         for panel in dashboard["panels"]:

@@ -1,15 +1,17 @@
-"""What the mappings of a package tree are built into: ingest pipelines and field files."""
+"""What the mappings of a package tree are built into: ingest pipelines, fields, transforms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from aquila_mde.build.fields import render_fields
+from aquila_mde.build.fields import declared_types, render_fields
 from aquila_mde.build.mappings import load_mappings
 from aquila_mde.build.pipeline import SCRIPT_LIMIT, render_pipeline, script_sizes
 from aquila_mde.build.plan import plan_mapping
+from aquila_mde.build.transforms import latest_faults, render_transform
 from aquila_mde.streams.faults import Fault, raise_if_any
+from aquila_mde.streams.latest import transform_name
 from aquila_mde.streams.tree import PackageTree
 
 MODULE = "aquila_mde"
@@ -54,5 +56,10 @@ def assets(tree: PackageTree, *, module: str = MODULE) -> list[BuiltFile]:
         built += [
             BuiltFile(mapping.folder / "fields" / name, content) for name, content in fields.items()
         ]
+        faults += latest_faults(mapping, declared_types(fields))
+        if mapping.spec.latest is not None:
+            folder = tree.transforms / transform_name(mapping.stream)
+            files = render_transform(mapping, mapping.spec.latest, fields)
+            built += [BuiltFile(folder / name, content) for name, content in files.items()]
     raise_if_any(faults)
     return built

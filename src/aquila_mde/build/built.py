@@ -1,4 +1,4 @@
-"""Everything that is built and checked in: pipelines, fields, samples, Kibana objects and pages."""
+"""Everything that is built and checked in: pipelines, fields, samples, Kibana's objects, pages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 import yaml
 
 from aquila_mde.build.assets import BuiltFile, assets
-from aquila_mde.build.docs.pages import DataStreamText, exported_fields, render_pages
+from aquila_mde.build.docs.pages import DataStreamText, Shown, exported_fields, render_pages
 from aquila_mde.build.docs.rules import described
 from aquila_mde.build.docs.sample import sample_event
-from aquila_mde.build.kibana import saved_object
+from aquila_mde.build.kibana import saved_object, saved_search
 from aquila_mde.build.kibana.rule import asset
 from aquila_mde.build.mappings import load_mappings
-from aquila_mde.dashboards.load import Dashboard, Types, load_dashboards
-from aquila_mde.rules.attack import Attack, load_attack
-from aquila_mde.rules.load import Rule, load_rules
+from aquila_mde.dashboards.load import Types, load_dashboards
+from aquila_mde.hunting_pack.load import load_pack
+from aquila_mde.rules.attack import load_attack
+from aquila_mde.rules.load import load_rules
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
@@ -26,16 +27,20 @@ def built_files(tree: PackageTree) -> list[BuiltFile]:
     texts = _described(tree, {file.path: file.content for file in made})
     types = _types(texts)
     dashboards = load_dashboards(tree, types)
-    folder = tree.package / "kibana" / "dashboard"
+    pack = load_pack(tree, types)
+    rules, attack = load_rules(tree, types), load_attack(tree)
+    folder = tree.package / "kibana"
     objects = [
-        BuiltFile(folder / f"{one.id}.json", saved_object(one, dashboards, types))
+        BuiltFile(folder / "dashboard" / f"{one.id}.json", saved_object(one, dashboards, types))
         for one in dashboards
     ]
-    rules = load_rules(tree, types)
-    attack = load_attack(tree)
-    folder = tree.package / "kibana" / "security_rule"
-    objects += [BuiltFile(folder / f"{one.id}.json", asset(one, attack, types)) for one in rules]
-    return [*made, *_documentation(tree, texts, dashboards, rules, attack), *objects]
+    objects += [BuiltFile(folder / "search" / f"{one.id}.json", saved_search(one)) for one in pack]
+    objects += [
+        BuiltFile(folder / "security_rule" / f"{one.id}.json", asset(one, attack, types))
+        for one in rules
+    ]
+    shown = Shown(dashboards, pack, described(tree, rules, attack))
+    return [*made, *_documentation(tree, texts, shown), *objects]
 
 
 def field_types(tree: PackageTree) -> Types:
@@ -83,28 +88,14 @@ def _types(texts: list[DataStreamText]) -> Types:
     }
 
 
-def _documentation(
-    tree: PackageTree,
-    texts: list[DataStreamText],
-    dashboards: list[Dashboard],
-    rules: list[Rule],
-    attack: Attack,
-) -> list[BuiltFile]:
+def _documentation(tree: PackageTree, texts: list[DataStreamText], shown: Shown) -> list[BuiltFile]:
     files = [
         BuiltFile(text.folder / "sample_event.json", text.sample)
         for text in texts
         if text.sample is not None
     ]
     mappings, library = load_mappings(tree)
-    pages = render_pages(
-        tree,
-        load_streams(tree),
-        mappings,
-        library,
-        texts,
-        dashboards=dashboards,
-        rules=described(tree, rules, attack),
-    )
+    pages = render_pages(tree, load_streams(tree), mappings, library, texts, shown=shown)
     return files + [
         BuiltFile(tree.root / "docs" / name, content) for name, content in pages.items()
     ]

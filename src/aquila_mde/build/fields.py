@@ -29,6 +29,21 @@ def render_fields(
     return {name: _HEAD.format(stream=stream) + _dump(part) for name, part in parts.items()}
 
 
+def declared_types(files: dict[str, str]) -> dict[str, str]:
+    """The type of every field of the field ``files``, by name; groups are none."""
+    found: dict[str, str] = {}
+    for content in files.values():
+        _note_types(yaml.safe_load(content), "", found)
+    return found
+
+
+def _note_types(fields: list[dict[str, Any]], before: str, found: dict[str, str]) -> None:
+    for one in fields:
+        name = f"{before}{one['name']}"
+        found[name] = one["type"]
+        _note_types(one.get("fields") or [], f"{name}.", found)
+
+
 def _base(library: Library, dataset: str, module: str) -> list[dict[str, Any]]:
     fixed = {
         "event.module": module,

@@ -10,7 +10,7 @@ from aquila_mde.build.library import Library, load_library
 from aquila_mde.streams.faults import FaultsFoundError, raise_if_any
 from aquila_mde.streams.mapping_spec import MappingSpec
 from aquila_mde.streams.tree import PackageTree
-from aquila_mde.streams.yaml_source import load, read_yaml
+from aquila_mde.streams.yaml_source import YamlSource, load, read_yaml
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Mapping:
     folder: Path
     dataset: str
     spec: MappingSpec
+    source: YamlSource
 
 
 def load_mappings(tree: PackageTree) -> tuple[list[Mapping], Library]:
@@ -44,7 +45,7 @@ def load_mappings(tree: PackageTree) -> tuple[list[Mapping], Library]:
         faults += found
         values = manifest.values if manifest and isinstance(manifest.values, dict) else {}
         dataset = str(values.get("dataset", f"aquila_mde.{folder.name}"))
-        mappings.append(Mapping(folder.name, folder, dataset, spec))
+        mappings.append(Mapping(folder.name, folder, dataset, spec, source))
     if library is None:
         raise FaultsFoundError(faults)
     raise_if_any(faults)

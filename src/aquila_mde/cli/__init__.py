@@ -19,6 +19,7 @@ from aquila_mde.cli import (
     health,
     hunt,
     install,
+    latest,
     onboard,
     package,
     pipeline,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for _command in (
     *(demo, onboard, install, check, collect, run, status, health, reconcile, replay, backfill),
-    *(uninstall, hunt, preview, simulate, engine, build),
+    *(uninstall, latest, hunt, preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")

@@ -66,7 +66,9 @@ async def _collect(
         async with await Collector.open(
             settings, PackageTree.default(), progress=progress
         ) as collector:
-            return await collector.collect(streams)
+            reports = await collector.collect(streams)
+            await collector.latest.try_update()
+            return reports
 
 
 def _as_dict(report: StreamReport) -> dict[str, Any]:

@@ -106,6 +106,8 @@ def _show(report: DemoReport, summary: Path) -> None:
             for name, result in report.streams.items()
         ],
     )
+    rows, again = (one.created for one in report.hunting)
+    say(f"The hunting queries gave {rows:,} rows, and {again} new ones when they were run again.")
     created = sum(result.second.created for result in report.streams.values())
     say(f"The second collection brought {created} new documents.")
     say(

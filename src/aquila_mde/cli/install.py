@@ -38,7 +38,10 @@ def install(
     ] = False,
     flavour: Annotated[
         FlavourName | None,
-        typer.Option(help="With --dry-run: the engine to write for.", show_default="elasticsearch"),
+        typer.Option(
+            help="With --dry-run and --show-role: the engine that is meant.",
+            show_default="elasticsearch",
+        ),
     ] = None,
     kibana: Annotated[
         str | None,
@@ -76,7 +79,7 @@ def install(
 ) -> None:
     """Install what the documents need in the engine. Running it again changes nothing."""
     if show_role:
-        _show_role(config)
+        _show_role(config, flavour or FlavourName.ELASTICSEARCH)
         return
     if key_valid_for is not None:
         read_duration(key_valid_for, "--key-valid-for")
@@ -89,7 +92,9 @@ def install(
         _print_requests(flavour or FlavourName.ELASTICSEARCH, as_json=as_json)
         return
     if flavour is not None:
-        raise typer.BadParameter("goes with --dry-run only: an engine that is there is asked")
+        raise typer.BadParameter(
+            "goes with --dry-run and --show-role: an engine that is there is asked"
+        )
     start_logging(log_level, LogLevel.WARNING)
     if settings := load_kibana_settings(config, url=kibana, space=space):
         _upload(settings, as_json=as_json)
@@ -135,11 +140,11 @@ def _upload(settings: KibanaSettings, *, as_json: bool) -> None:
     say(f"Kibana {report.kibana}: Fleet has installed {report.name} {report.version}")
 
 
-def _show_role(config: ConfigOption) -> None:
+def _show_role(config: ConfigOption, flavour: FlavourName) -> None:
     from aquila_mde.elastic.privileges import role_of
 
     namespace, in_engine = load_place(config)
-    print_json(role_of(namespace, state_in_engine=in_engine))
+    print_json(role_of(namespace, state_in_engine=in_engine, flavour=flavour.value))
 
 
 def _create_key(

@@ -30,7 +30,8 @@ from aquila_mde.elastic.bulk import Item, Result
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, Hit, scan
 from aquila_mde.errors import AquilaError
-from aquila_mde.streams.indexed import TENANT_FIELD, indexed_field
+from aquila_mde.streams.indexed import indexed_field
+from aquila_mde.streams.latest import TENANT_FIELD
 from aquila_mde.streams.stream import Stream
 
 DATASET = "aquila_mde.checkpoint"

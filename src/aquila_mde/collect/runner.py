@@ -14,6 +14,7 @@ import structlog
 from aquila_mde.collect.engine_lease import StateTakenError
 from aquila_mde.collect.hunting import Hunting
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
+from aquila_mde.collect.latest import LatestVersions
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.report import StreamReport
 from aquila_mde.collect.sides import Sides, for_stream
@@ -49,8 +50,10 @@ class Collector:
         progress: Progress | None,
         telemetry: Telemetry | None = None,
         now: Callable[[], Ticks] | None = None,
+        latest: LatestVersions,
     ) -> None:
         self.streams = sides.streams
+        self.latest = latest
         self._telemetry = telemetry
         self._now = now or now_ticks
         self._sides = sides
@@ -80,7 +83,10 @@ class Collector:
         except BaseException:
             await sides.aclose()
             raise
-        collector = cls(sides, state, progress=progress, telemetry=telemetry, now=now)
+        latest = LatestVersions(sides.engine, tree, settings.tenant)
+        collector = cls(
+            sides, state, progress=progress, telemetry=telemetry, now=now, latest=latest
+        )
         if telemetry is not None:
             telemetry.watch(sides.readings(), collector._last_complete())
         return collector
@@ -121,7 +127,7 @@ class Collector:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
         read_once = {stream.name: asyncio.Event() for stream in self.streams}
         works = [self._repeat(stream, stop, read_once) for stream in self.streams]
-        await _together([*works, self._live(stop)])
+        await _together([*works, self._live(stop), self.latest.keep(stop)])
 
     async def _live(self, stop: asyncio.Event) -> None:
         """Give a sign of life now and then, until ``stop``."""

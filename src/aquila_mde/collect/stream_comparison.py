@@ -38,7 +38,8 @@ from aquila_mde.defender.paging import read_all, read_since
 from aquila_mde.defender.times import Ticks, parse_ticks, ticks_of
 from aquila_mde.elastic.lookup import existing, present
 from aquila_mde.elastic.scan import refresh
-from aquila_mde.streams.indexed import TENANT_FIELD, indexed_field
+from aquila_mde.streams.indexed import indexed_field
+from aquila_mde.streams.latest import TENANT_FIELD
 from aquila_mde.streams.stream import Stream
 
 _WINDOWS = 32

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,12 +20,19 @@ from aquila_mde.elastic.client import Engine
 from aquila_mde.engine import EmbeddedEngine
 from aquila_mde.errors import AquilaError
 from aquila_mde.preview import Preview, ask
-from aquila_mde.settings import ElasticsearchSettings, Settings, TenantSettings
+from aquila_mde.settings import (
+    ElasticsearchSettings,
+    Settings,
+    StreamSettings,
+    TenantSettings,
+)
 from aquila_mde.streams.tree import PackageTree
 
 Tell = Callable[[str], None]
 OnRecords = Callable[[str, int], None]
 
+_HUNTED = timedelta(days=7)
+"""How far back the hunting queries look: enough for the dashboard to have days."""
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "alert": {
         "bool": {
@@ -53,6 +61,8 @@ class DemoReport:
 
     engine: dict[str, str]
     streams: dict[str, StreamResult] = field(default_factory=dict)
+    hunting: list[StreamReport] = field(default_factory=list)
+    """Both passes of the hunting queries, whose rows are no records that the tenant holds."""
     examples: list[dict[str, Any]] = field(default_factory=list)
     preview: Preview = field(default_factory=lambda: Preview("", [], []))
     """What the dashboards show of it."""
@@ -63,7 +73,7 @@ class DemoReport:
         return all(
             result.comparison.perfect and result.second.created == 0
             for result in self.streams.values()
-        )
+        ) and not any(report.created for report in self.hunting[1:])
 
     def summary(self) -> dict[str, Any]:
         """What is written to ``summary.json``."""
@@ -76,6 +86,10 @@ class DemoReport:
                     "seconds": round(result.first.seconds, 3),
                 }
                 for name, result in self.streams.items()
+            },
+            "hunting": {
+                "rows": sum(report.created for report in self.hunting),
+                "created_again": sum(report.created for report in self.hunting[1:]),
             },
             "second_pass": {
                 name: {
@@ -131,7 +145,7 @@ class Demo:
             tenant=TenantSettings.model_validate(self._tenant.settings),
             elasticsearch=ElasticsearchSettings(url=self._engine.url),
             state=Path(self._folder.name) / "state.sqlite3",
-            streams={},
+            streams={"hunting": StreamSettings(enabled=True, look_back=_HUNTED)},
             log_level="warning",
         )
 
@@ -147,7 +161,7 @@ class Demo:
                 first = _without_errors(await collector.collect())
                 self._tell("Collecting a second time")
                 second = _without_errors(await collector.collect())
-                indices = {stream.name: stream.index(namespace) for stream in collector.streams}
+                streams = {stream.name: stream for stream in collector.streams}
             self._tell("Comparing the index with the tenant, version by version")
             report = DemoReport(
                 {
@@ -156,7 +170,11 @@ class Demo:
                     "url": self._engine.url,
                 }
             )
+            indices = {name: stream.index(namespace) for name, stream in streams.items()}
             for name, index in indices.items():
+                if streams[name].collect.strategy == "hunting":
+                    report.hunting = [first[name], second[name]]
+                    continue
                 versions = await asyncio.to_thread(self._tenant.versions, name)
                 report.streams[name] = StreamResult(
                     await compare(engine, name, index, dead_letters, versions),

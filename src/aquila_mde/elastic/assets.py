@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from aquila_mde.elastic import dialect
+from aquila_mde.elastic import dialect, transforms
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.errors import EngineAccessError, EngineRefusedError, ForeignAssetError
 from aquila_mde.elastic.installed import has_lifecycle, held_asset, is_same, owner_of, surroundings
@@ -77,11 +77,20 @@ async def install(engine: Engine, tree: PackageTree) -> InstallReport:
         if there is not None and is_same(asset, there):
             report.unchanged.append(str(asset))
             continue
-        await _put(engine, asset, there)
+        if asset.kind == "transform":
+            await transforms.put(engine, asset, there=there is not None)
+        elif asset.kind == "index" and there is not None:
+            await transforms.name(engine, asset)
+        else:
+            await _put(engine, asset, there)
         (report.created if there is None else report.updated).append(str(asset))
     wanted = {asset.name: asset.request.body for asset in assets}
     for stream in package.streams:
         await _update_write_indices(engine, package, stream, wanted[stream.component], report)
+    for transform in package.transforms:
+        done = await transforms.settle(engine, transform, wanted[transform.component])
+        report.updated += done.updated
+        report.remarks += done.remarks
     _log.info(
         "Package installed",
         package=f"{package.name} {package.version}",
@@ -123,6 +132,14 @@ async def uninstall(
     if not report.kept:
         await _remove(engine, f"_component_template/{package.globals}", report)
         await _remove(engine, f"_ingest/pipeline/{package.final_pipeline}", report)
+    for transform in package.transforms:
+        gone = await transforms.remove(engine, transform, delete_data=delete_data)
+        report.removed += gone.removed
+        report.kept |= gone.kept
+        await _remove(engine, f"_index_template/{transform.template}", report)
+        await _remove(engine, f"_component_template/{transform.component}", report)
+    if package.transforms:
+        await _remove(engine, package.latest_progress, report)
     await _remove_states(engine, package, report, delete_data=delete_data)
     return report
 

@@ -167,6 +167,15 @@ def ism_policy(ilm: Json, index_pattern: str, priority: int, description: str) -
     }
 
 
+def has_transforms(flavour: Flavour) -> bool:
+    """Whether the engine keeps the newest versions itself.
+
+    The transforms of OpenSearch's index management group and count; they have no ``latest``, and
+    the minimal distribution has none at all.
+    """
+    return flavour == "elasticsearch"
+
+
 def stack_settings(flavour: Flavour) -> Json:
     """What ``logs@settings`` gives to every log on Elasticsearch, for engines without it."""
     if flavour == "elasticsearch":

@@ -74,6 +74,7 @@ async def surroundings(engine: Engine, package: Package) -> Present:
     for stream in package.streams:
         components |= set(package.custom_components(stream))
         pipelines |= set(package.custom_pipelines(stream))
+    components |= {transform.custom for transform in package.transforms}
     return Present(
         components=await _existing(engine, "_component_template", components),
         pipelines=await _existing(engine, "_ingest/pipeline", pipelines),
@@ -99,6 +100,8 @@ async def held_asset(engine: Engine, asset: Asset) -> Json | None:
             held = answer["component_templates"][0]["component_template"]
         case "index template":
             held = answer["index_templates"][0]["index_template"]
+        case "transform":
+            held = answer["transforms"][0]
         case "lifecycle policy" if engine.info.flavour == "opensearch":
             held = answer
         case _:
@@ -121,6 +124,12 @@ def owner_of(held: Any) -> str:
 def is_same(asset: Asset, there: Json) -> bool:
     """Whether what is ``there`` is what the package says."""
     wanted = asset.request.body or {}
+    if asset.kind == "transform":
+        digest: bool = (there.get("_meta") or {}).get("digest") == asset.digest
+        return digest
+    if asset.kind == "index":
+        # Its mappings are brought up to date as those of data streams are.
+        return set(wanted.get("aliases") or {}) <= set(there.get("aliases") or {})
     if asset.request.path.startswith(dialect.ISM_POLICIES):
         same: bool = there["policy"]["description"] == wanted["policy"]["description"]
         return same

@@ -49,6 +49,65 @@ class DataStream:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """One transform of the package: what it makes of which data, and the index that it fills."""
+
+    folder: Path
+    package: str
+    definition: Json
+    """``transform.yml``."""
+    start: bool = True
+    settings: Json = field(default_factory=dict)
+    mappings: Json = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """What the names of its objects begin with."""
+        return f"logs-{self.package}.{self.folder.name}"
+
+    @property
+    def version(self) -> str:
+        """Changes when what it has made must be made anew."""
+        return str((self.definition.get("_meta") or {}).get("fleet_transform_version", "0.1.0"))
+
+    @property
+    def ids(self) -> str:
+        """What matches the transforms of every version."""
+        return f"{self.base}-default-*"
+
+    @property
+    def id(self) -> str:
+        """The name of the transform itself."""
+        return f"{self.base}-default-{self.version}"
+
+    @property
+    def index(self) -> str:
+        """The index that it fills."""
+        return str(self.definition["dest"]["index"])
+
+    @property
+    def alias(self) -> str:
+        """The name that the index is read by."""
+        aliases = self.definition["dest"].get("aliases") or [{"alias": self.index}]
+        return str(aliases[0]["alias"])
+
+    @property
+    def template(self) -> str:
+        """The template of the index."""
+        return f"{self.base}-template"
+
+    @property
+    def component(self) -> str:
+        """The component template with the mappings of the index."""
+        return f"{self.template}@package"
+
+    @property
+    def custom(self) -> str:
+        """The component template that a user may create."""
+        return f"{self.template}@custom"
+
+
+@dataclass(frozen=True)
 class Package:
     """The package as its manifests describe it."""
 
@@ -57,11 +116,17 @@ class Package:
     streams: list[DataStream]
     kibana: str = ""
     """The versions of Kibana that it is made for, ``^8.19.0 || ^9.1.0``."""
+    transforms: list[Transform] = field(default_factory=list)
 
     @property
     def globals(self) -> str:
         """The component template that every data stream of the package shares."""
         return f"logs-{self.name}@globals"
+
+    @property
+    def latest_progress(self) -> str:
+        """Where it is noted how far the newest versions were read, where no transform does it."""
+        return progress_index(self.name)
 
     @property
     def final_pipeline(self) -> str:
@@ -82,6 +147,11 @@ class Package:
         ]
 
 
+def progress_index(package: str) -> str:
+    """The index that notes how far the newest versions were read."""
+    return f"{package}-latest"
+
+
 def read_package(tree: PackageTree) -> Package:
     """The manifests of ``tree``; raises one error that lists every fault in them."""
     faults: list[Fault] = []
@@ -98,9 +168,14 @@ def read_package(tree: PackageTree) -> Package:
         stream, found = _read_stream(folder, str(values.get("name")))
         faults += found
         streams.append(stream)
+    transforms = []
+    for file in sorted(tree.transforms.glob("*/transform.yml")):
+        transform, found = _read_transform(file, str(values.get("name")))
+        faults += found
+        transforms += [] if transform is None else [transform]
     raise_if_any(faults)
     kibana = ((values.get("conditions") or {}).get("kibana") or {}).get("version")
-    return Package(values["name"], values["version"], streams, str(kibana or ""))
+    return Package(values["name"], values["version"], streams, str(kibana or ""), transforms)
 
 
 def _read_stream(folder: Path, package: str) -> tuple[DataStream, list[Fault]]:
@@ -120,6 +195,32 @@ def _read_stream(folder: Path, package: str) -> tuple[DataStream, list[Fault]]:
         if not (folder / "elasticsearch" / "ilm" / file).is_file():
             faults.append(source.fault(("ilm_policy",), f"needs elasticsearch/ilm/{file}"))
     return stream, faults
+
+
+def _read_transform(file: Path, package: str) -> tuple[Transform | None, list[Fault]]:
+    source, faults = read_yaml(file)
+    values: Json = source.values if source and isinstance(source.values, dict) else {}
+    for key in ("source", "dest"):
+        part = values.get(key)
+        if source is not None and not (isinstance(part, dict) and part.get("index")):
+            faults.append(source.fault((key, "index"), "is missing"))
+    manifest, found = read_yaml(file.with_name("manifest.yml"))
+    faults += found
+    said: Json = manifest.values if manifest and isinstance(manifest.values, dict) else {}
+    template = said.get("destination_index_template") or {}
+    if faults:
+        return None, faults
+    return (
+        Transform(
+            folder=file.parent,
+            package=package,
+            definition=values,
+            start=bool(said.get("start", True)),
+            settings=template.get("settings") or {},
+            mappings=template.get("mappings") or {},
+        ),
+        [],
+    )
 
 
 def read_mapping(file: Path, *needed: str) -> Json:

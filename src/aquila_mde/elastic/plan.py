@@ -19,24 +19,48 @@ import msgspec
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.dialect import Flavour
 from aquila_mde.elastic.mappings import count_fields, field_tree, mappings_of, read_fields
-from aquila_mde.elastic.package import DataStream, Json, Package, read_mapping, read_package
+from aquila_mde.elastic.package import (
+    DataStream,
+    Json,
+    Package,
+    Transform,
+    read_mapping,
+    read_package,
+)
 from aquila_mde.streams.faults import Fault, raise_if_any
 from aquila_mde.streams.tree import PackageTree
 
-Kind = Literal["lifecycle policy", "pipeline", "component template", "index template"]
+Kind = Literal[
+    "lifecycle policy",
+    "pipeline",
+    "component template",
+    "index template",
+    "transform",
+    "index",
+]
 
 MANAGED_BY = "aquila"
 PRIORITY = 200
+_TRANSFORM_PRIORITY = 250
 _FIELD_LIMIT = 1000
 _RAISED_FIELD_LIMIT = 10_000
 _MANY_FIELDS = 500
 _PIPELINE_REFERENCE = re.compile(
     r"""(?:\{\{|\{<)\s*IngestPipeline\s+["']([^"']+)["']\s*(?:\}\}|>\})"""
 )
+PROGRESS_FIELDS: Json = {
+    "transform": {"type": "keyword"},
+    "tenant": {"type": "keyword"},
+    "namespace": {"type": "keyword"},
+    "index": {"type": "keyword"},
+    "read_to": {"type": "date"},
+}
+"""How far the newest versions of one tenant were read into which index."""
 _PATHS: dict[Kind, str] = {
     "pipeline": "_ingest/pipeline",
     "component template": "_component_template",
     "index template": "_index_template",
+    "transform": "_transform",
 }
 
 
@@ -82,8 +106,14 @@ def plan_install(
 
     Each stands for itself: nothing has to be looked up or filled in.
     """
-    assets = plan_assets(read_package(tree), flavour, present or Present())
-    return [asset.request for asset in assets]
+    package = read_package(tree)
+    assets = plan_assets(package, flavour, present or Present())
+    starts = [
+        Request("POST", f"_transform/{transform.id}/_start", None)
+        for transform in package.transforms
+        if transform.start and dialect.has_transforms(flavour)
+    ]
+    return [*(asset.request for asset in assets), *starts]
 
 
 def plan_assets(package: Package, flavour: Flavour, present: Present) -> list[Asset]:
@@ -96,6 +126,9 @@ def plan_assets(package: Package, flavour: Flavour, present: Present) -> list[As
         planner.globals(),
         *(planner.component(stream) for stream in package.streams),
         *(planner.index_template(stream) for stream in package.streams),
+        *(planner.destination_component(transform) for transform in package.transforms),
+        *(planner.destination_template(transform) for transform in package.transforms),
+        *planner.transforms(),
     ]
 
 
@@ -204,32 +237,23 @@ class _Planner:
         return self._asset("component template", self.package.globals, {"template": template})
 
     def component(self, stream: DataStream) -> Asset:
-        tree = field_tree(read_fields(stream.folder))
-        try:
-            mappings = mappings_of(tree)
-        except ValueError as error:
-            raise_if_any([Fault(stream.folder / "fields", 1, "", str(error))])
-        own = dict(stream.mappings)
-        templates = _unique(
-            [*mappings.get("dynamic_templates", []), *own.get("dynamic_templates", [])]
-        )
-        mappings |= own
-        if templates:
-            mappings["dynamic_templates"] = templates
+        mappings, limit = _mappings(stream.folder, stream.mappings)
         index = _deep(dialect.stack_settings(self.flavour), stream.settings.get("index") or {})
         index["default_pipeline"] = stream.pipeline(self.package.version)
         limits = index.setdefault("mapping", {}).setdefault("total_fields", {})
-        many = count_fields(tree) > _MANY_FIELDS
-        limits.setdefault("limit", _RAISED_FIELD_LIMIT if many else _FIELD_LIMIT)
+        limits.setdefault("limit", limit)
         if stream.ilm_policy and self.flavour == "elasticsearch" and self.present.lifecycle:
             index["lifecycle"] = {"name": stream.ilm_policy}
         template: Json = {
             "settings": stream.settings | {"index": index},
             "mappings": dialect.mappings(mappings, self.flavour),
         }
+        return self._component(stream.component, template)
+
+    def _component(self, name: str, template: Json) -> Asset:
         # The index keeps it, which shows whether it has these mappings already.
         template["mappings"]["_meta"] = self._meta(self._digest(template))
-        return self._asset("component template", stream.component, {"template": template})
+        return self._asset("component template", name, {"template": template})
 
     def index_template(self, stream: DataStream) -> Asset:
         before, after = dialect.stack_components(self.flavour)
@@ -246,6 +270,56 @@ class _Planner:
             body["ignore_missing_component_templates"] = customs
         return self._asset("index template", stream.template, body)
 
+    def destination_component(self, transform: Transform) -> Asset:
+        mappings, limit = _mappings(transform.folder, transform.mappings)
+        own = {"mapping": {"ignore_malformed": True, "total_fields": {"limit": limit}}}
+        index = _deep(own, transform.settings.get("index") or {})
+        template: Json = {
+            "settings": transform.settings | {"index": index},
+            "mappings": dialect.mappings(mappings, self.flavour),
+        }
+        return self._component(transform.component, template)
+
+    def destination_template(self, transform: Transform) -> Asset:
+        body: Json = {
+            "index_patterns": [transform.index],
+            "priority": _TRANSFORM_PRIORITY,
+            "composed_of": [transform.component],
+        }
+        if self.flavour == "elasticsearch":
+            after = dialect.stack_components(self.flavour)[1]
+            body["composed_of"] += [transform.custom, *after]
+            body["ignore_missing_component_templates"] = [transform.custom]
+        elif transform.custom in self.present.components:
+            body["composed_of"].append(transform.custom)
+        return self._asset("index template", transform.template, body)
+
+    def transforms(self) -> Iterator[Asset]:
+        """The transforms themselves, or the indices for what the collector does instead."""
+        if dialect.has_transforms(self.flavour):
+            for transform in self.package.transforms:
+                yield self._transform(transform)
+        elif self.package.transforms:
+            for transform in self.package.transforms:
+                aliases: Json = {transform.alias: {}} if transform.alias != transform.index else {}
+                yield self._index(transform.index, {"aliases": aliases})
+            mappings = {"dynamic": "strict", "properties": PROGRESS_FIELDS}
+            settings = {"index": {"number_of_shards": 1, "hidden": True}}
+            yield self._index(
+                self.package.latest_progress, {"settings": settings, "mappings": mappings}
+            )
+
+    def _transform(self, transform: Transform) -> Asset:
+        definition = transform.definition
+        # Without the version of the package: making a transform anew reads all data once more.
+        digest = _hash(definition)
+        meta = (definition.get("_meta") or {}) | self._meta(digest)
+        request = Request("PUT", f"_transform/{transform.id}", definition | {"_meta": meta})
+        return Asset("transform", transform.id, request, digest)
+
+    def _index(self, name: str, body: Json) -> Asset:
+        return Asset("index", name, Request("PUT", name, body), self._digest(body))
+
     def _asset(self, kind: Kind, name: str, body: Json) -> Asset:
         digest = self._digest(body)
         if kind != "pipeline" or self.flavour == "elasticsearch":
@@ -261,8 +335,26 @@ class _Planner:
         }
 
     def _digest(self, body: Json) -> str:
-        content = msgspec.json.encode([self.package.version, body], order="sorted")
-        return hashlib.sha256(content).hexdigest()[:16]
+        return _hash([self.package.version, body])
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
+
+def _mappings(folder: Path, own: Json) -> tuple[Json, int]:
+    """What the fields in ``folder`` and the manifest's ``own`` mappings make; the field limit."""
+    tree = field_tree(read_fields(folder))
+    try:
+        mappings = mappings_of(tree)
+    except ValueError as error:
+        raise_if_any([Fault(folder / "fields", 1, "", str(error))])
+    templates = _unique([*mappings.get("dynamic_templates", []), *own.get("dynamic_templates", [])])
+    mappings |= own
+    if templates:
+        mappings["dynamic_templates"] = templates
+    many = count_fields(tree) > _MANY_FIELDS
+    return mappings, _RAISED_FIELD_LIMIT if many else _FIELD_LIMIT
 
 
 def _unique(templates: list[Json]) -> list[Json]:

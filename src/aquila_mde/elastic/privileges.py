@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from aquila_mde.elastic import dialect
 from aquila_mde.elastic.client import Engine
+from aquila_mde.elastic.dialect import Flavour
 from aquila_mde.elastic.errors import EngineAccessError, EngineRefusedError
+from aquila_mde.elastic.package import progress_index
 from aquila_mde.elastic.state_index import state_index
 from aquila_mde.errors import ConfigurationError, ExitCode
+from aquila_mde.streams.latest import latest_alias
 
 _PACKAGE = "aquila_mde"
 _CLUSTER = ("monitor",)
@@ -28,6 +32,9 @@ _STREAMS = (
 )
 _DEAD_LETTERS = ("delete",)
 _STATE = ("create_index", "index", "read", "delete")
+_LATEST = ("read", "index", "delete", "view_index_metadata", "maintenance")
+"""Where no transform of the engine keeps the newest versions, the collector does."""
+_LATEST_PROGRESS = ("read", "index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,9 @@ class Key:
     encoded: str
 
 
-def role_of(namespace: str, *, state_in_engine: bool) -> dict[str, Any]:
+def role_of(
+    namespace: str, *, state_in_engine: bool, flavour: Flavour = "elasticsearch"
+) -> dict[str, Any]:
     """The role descriptor for collecting, replaying and comparing in ``namespace``."""
     indices = [
         {"names": [f"logs-{_PACKAGE}.*-{namespace}"], "privileges": list(_STREAMS)},
@@ -51,6 +60,10 @@ def role_of(namespace: str, *, state_in_engine: bool) -> dict[str, Any]:
     if state_in_engine:
         names = [state_index(_PACKAGE, namespace)]
         indices.append({"names": names, "privileges": list(_STATE)})
+    if not dialect.has_transforms(flavour):
+        names = [latest_alias(f"{_PACKAGE}.*") + "-v*"]
+        indices.append({"names": names, "privileges": list(_LATEST)})
+        indices.append({"names": [progress_index(_PACKAGE)], "privileges": list(_LATEST_PROGRESS)})
     return {"cluster": list(_CLUSTER), "indices": indices}
 
 
@@ -64,7 +77,8 @@ async def create_key(
     if engine.info.flavour != "elasticsearch":
         raise ApiKeyError(
             f"{engine.place.host} is {engine.info.flavour}, which has no API keys.",
-            hint="Make a role with the privileges of aquila-mde install --show-role, and a user.",
+            hint="Make a role with the privileges of aquila-mde install --show-role --flavour "
+            "opensearch, and a user.",
         )
     body: dict[str, Any] = {
         "name": name,

@@ -1,4 +1,4 @@
-"""Changes documents of a data stream where they lie, whichever backing index that is.
+"""Changes documents where they lie; those of a data stream, whichever backing index that is.
 
 A data stream takes nothing but new documents. Only the backing index that holds a document can
 replace or delete it, and only by its sequence number, so that what somebody changed in the
@@ -30,9 +30,10 @@ class Change:
     """What becomes of one document: another source, or none, which deletes it."""
 
     index: str
-    """The backing index that holds it."""
+    """The index that holds it; of a data stream, the backing index."""
     id: str
-    seq_no: int
+    seq_no: int | None
+    """``None``: the document must not be there yet."""
     primary_term: int
     source: bytes | None
 
@@ -117,6 +118,9 @@ async def _change_in(engine: Engine, index: str, changes: list[Change]) -> int:
 
 
 def _lines(change: Change) -> bytes:
+    if change.seq_no is None:
+        head = msgspec.json.encode({"create": {"_id": change.id}})
+        return b"%b\n%b\n" % (head, change.source or b"{}")
     place = {
         "_id": change.id,
         "if_seq_no": change.seq_no,

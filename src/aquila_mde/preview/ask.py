@@ -12,7 +12,7 @@ from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset, load_dashboa
 from aquila_mde.dashboards.spec import Panel, Subject
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, refresh
-from aquila_mde.streams.indexed import TENANT_FIELD
+from aquila_mde.streams.latest import TENANT_FIELD
 from aquila_mde.streams.tree import PackageTree
 
 Json = dict[str, Any]

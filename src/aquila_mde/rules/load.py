@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from aquila_mde.dashboards.load import FITTING, PACKAGE, Types, dataset, misuse
+from aquila_mde.esql import EsqlError, read_query
+from aquila_mde.esql.types import LISTS
 from aquila_mde.rules.attack import Attack, load_attack
+from aquila_mde.rules.languages import esql
 from aquila_mde.rules.spec import RuleSpec, Use
 from aquila_mde.streams.faults import Fault, raise_if_any
 from aquila_mde.streams.hunts import load_hunts
@@ -22,7 +25,6 @@ _NOT_FITTING: dict[Use, tuple[str, str]] = {
 """A use of panels that takes the same types, and what is said where the type does not fit."""
 _DATASET, _HUNT = "data_stream.dataset", "mde.hunting.name"
 _TEXTS = ("text", "match_only_text")
-_LISTS = ("related.", "threat.", "event.category", "event.type", "host.ip", "host.mac", "tags")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def load_rules(tree: PackageTree, types: Types | None = None) -> list[Rule]:
         found.append(rule)
         faults += _faults(rule, attack, streams, hunts)
         if types is not None:
-            faults += field_faults(rule, types)
+            faults += [*field_faults(rule, types)] or _esql_faults(rule, types)
     titles: dict[str, str] = {}
     for rule in found:
         if rule.spec.title in titles:
@@ -115,6 +117,17 @@ def field_faults(rule: Rule, types: Types) -> Iterator[Fault]:
                 break
 
 
+def _esql_faults(rule: Rule, types: Types) -> Iterator[Fault]:
+    """What Elasticsearch would refuse of the ES|QL that a join becomes."""
+    join = rule.spec.join
+    if join is None or not set(rule.spec.streams) <= set(types):
+        return
+    try:
+        read_query(esql(rule.spec, join)).check(types)
+    except EsqlError as error:
+        yield rule.source.fault(("join",), f"becomes ES|QL that {error}")
+
+
 def unfit(name: str, use: Use, rule: Rule, known: Mapping[str, str], stream: str) -> str | None:
     """What is wrong with using the field ``name`` of ``stream`` in ``rule``."""
     if problem := misuse(name, "filter", known, stream):
@@ -125,6 +138,6 @@ def unfit(name: str, use: Use, rule: Rule, known: Mapping[str, str], stream: str
             return f"{name} is {known[name]} and cannot be {said}"
     if use == "condition" and known[name] in _TEXTS:
         return f"{name} is {known[name]}, whose words are looked for and not the value"
-    if rule.spec.type in ("sequence", "join") and name.startswith(_LISTS):
+    if rule.spec.type in ("sequence", "join") and name.startswith(LISTS):
         return f"{name} holds several values, which EQL and ES|QL do not compare"
     return None

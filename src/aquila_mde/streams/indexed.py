@@ -7,9 +7,6 @@ from aquila_mde.streams.mapping_spec import MappingSpec, snake_case
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.yaml_source import load
 
-TENANT_FIELD = "organization.id"
-"""Holds the id of the tenant in the documents of every stream."""
-
 
 def indexed_field(stream: Stream, name: str) -> str | None:
     """The field that holds the property ``name`` unchanged; ``None`` when no document does.

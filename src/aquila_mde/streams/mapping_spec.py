@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from aquila_mde.streams.collect_spec import Declared, Property
+from aquila_mde.streams.latest import Latest
 
 FieldType = Literal[
     "keyword",
@@ -205,6 +206,8 @@ class MappingSpec(Declared):
     """Where below ``mde.join`` stands which properties are others by another name."""
     own: dict[CustomName, OwnField] = Field(default_factory=dict)
     beyond_ecs: dict[EcsName, OwnField] = Field(default_factory=dict)
+    latest: Latest | None = None
+    """How the newest version of each thing is told; ``None``: the records have no versions."""
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Row]]:
         """Every row with its place in the file, parents first."""

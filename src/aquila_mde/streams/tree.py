@@ -35,6 +35,11 @@ class PackageTree:
         """What the zip needs and no stream owns."""
         return self.root / "package"
 
+    @property
+    def transforms(self) -> Path:
+        """The transforms, a folder each: ``transform.yml``, ``manifest.yml`` and ``fields/``."""
+        return self.package / "elasticsearch" / "transform"
+
     def data_streams(self) -> list[Path]:
         """Every data stream folder, by name; those with a ``collect.yml`` are collected."""
         folder = self.root / "data_stream"

@@ -1,4 +1,4 @@
-"""The package of this checkout with a dashboard, a rule, a transform and more beside it."""
+"""The package of this checkout with a dashboard, a rule and more beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,15 @@ _ADDED: dict[str, Any] = {
             {"type": "search", "id": "aquila_mde-alerts", "name": "panel"},
         ],
     },
-    SEARCH: {"id": "aquila_mde-alerts", "type": "search", "attributes": {}, "references": []},
+    SEARCH: {
+        "id": "aquila_mde-alerts",
+        "type": "search",
+        "attributes": {
+            "columns": ["@timestamp", "host.name"],
+            "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps({"filter": _FILTER})},
+        },
+        "references": [],
+    },
     TAG: {"id": "aquila_mde-edr", "type": "tag", "attributes": {"name": "EDR"}},
     RULE: {
         "id": "aquila_mde-6f0d_1",
@@ -119,14 +127,6 @@ _ADDED: dict[str, Any] = {
         },
     },
     "kibana/tags.yml": "- {text: Defender, asset_types: [dashboard]}\n",
-    TRANSFORM: (
-        "source: {index: [logs-aquila_mde.machine-*]}\n"
-        "dest: {index: logs-aquila_mde.latest_machine-v1}\n"
-        "latest: {unique_key: [host.id], sort: '@timestamp'}\n"
-    ),
-    "elasticsearch/transform/latest_machine/fields/fields.yml": (
-        "- {name: host.id, type: keyword}\n- {name: labels.*, type: keyword}\n"
-    ),
 }
 
 

@@ -16,6 +16,7 @@ from aquila_mde.streams.tree import PackageTree
 
 BUILT = build.assets(PackageTree.default())
 PIPELINES = [file for file in BUILT if file.path.name == "default.yml"]
+BUILT_TRANSFORMS = [file for file in BUILT if "transform" in file.path.parts]
 FIELDS = [file for file in BUILT if file.path.parent.name == "fields"]
 
 
@@ -41,12 +42,30 @@ def test_the_built_files_of_the_repository_are_current() -> None:
     assert stale == []
 
 
+def test_a_transform_has_the_fields_of_its_stream_in_one_index_for_all_namespaces() -> None:
+    folder = PackageTree.default().transforms
+    files = {file.path.relative_to(folder): file for file in BUILT_TRANSFORMS}
+    assert {path.parts[0] for path in files} == {
+        *("latest_alert", "latest_machine", "latest_machine_action", "latest_vulnerability"),
+    }
+    for name in ("base-fields.yml", "ecs.yml", "fields.yml"):
+        (own,) = [file for file in BUILT if file.path.parts[-3:] == ("alert", "fields", name)]
+        made = dict(leaves(yaml.safe_load(files[Path("latest_alert/fields") / name].content)))
+        stream = dict(leaves(yaml.safe_load(own.content)))
+        changed = {key for key in stream if made.pop(key) != stream[key]}
+        assert made == {}
+        assert changed == ({"data_stream.namespace"} if name == "base-fields.yml" else set())
+
+
 def test_every_stream_with_a_mapping_has_a_pipeline_and_three_field_files() -> None:
     streams = {
         path.parent.name for path in PackageTree.default().root.glob("data_stream/*/mapping.yml")
     }
     assert {"alert", "machine", "machine_action", "vulnerability"} <= streams
-    names = {file.path.relative_to(PackageTree.default().root).as_posix() for file in BUILT}
+    root = PackageTree.default().root
+    names = {
+        file.path.relative_to(root).as_posix() for file in BUILT if file not in BUILT_TRANSFORMS
+    }
     assert names == {
         f"data_stream/{stream}/{name}"
         for stream in streams
@@ -135,7 +154,8 @@ def test_no_field_is_declared_twice_and_ecs_types_are_those_of_ecs(stream: str) 
     assert len(names) == len(set(names))
     for name, field in fields:
         known = ecs.fields().get(name)
-        if known is not None and field["type"] != "constant_keyword":
+        of_all = name == "data_stream.namespace"  # an index of a transform holds them all
+        if known is not None and field["type"] != "constant_keyword" and not of_all:
             assert field["type"] == known.type, name
     assert {
         "@timestamp",

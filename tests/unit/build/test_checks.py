@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,31 @@ def test_keys_that_do_not_go_together_are_a_fault(
 ) -> None:
     with_rows(mapping, f"  risk: {row}\n")
     assert any(problem in fault for fault in faults_of(tree))
+
+
+@pytest.mark.parametrize(
+    ("latest", "problem"),
+    [
+        ("{key: [host.mood], retention: 9d}", "key[0]: host.mood is no field of recommendation"),
+        ("{key: [event.id], needs: [host.mood], retention: 9d}", "needs[0]: host.mood is no"),
+        ("{key: [event.id], sort: event.id, retention: 9d}", "sort: event.id is keyword and"),
+        (
+            "{key: [event.id], retention: {field: event.id, after: 9d}}",
+            "retention.field: event.id is keyword and cannot be used for time",
+        ),
+        ("{key: [event.id], retention: ever}", "should match pattern"),
+        ("{key: [event.id]}", "retention: is missing"),
+        ("{key: [], retention: 9d}", "at least 1 item"),
+        ("{key: [organization.id], retention: 9d}", "part of every key"),
+    ],
+)
+def test_a_fault_of_the_newest_versions_is_found(
+    latest: str, problem: str, tree: PackageTree, mapping: Path
+) -> None:
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(f"latest: {latest}\n{text}", encoding="utf-8")
+    with pytest.raises(FaultsFoundError, match=re.escape(problem)):
+        build.assets(tree)
 
 
 def test_all_faults_of_all_files_come_in_one_run(tree: PackageTree, mapping: Path) -> None:

@@ -29,7 +29,7 @@ from tests.unit.build.package_faults import (
     set_json,
     swap,
 )
-from tests.unit.build.package_with_everything import DASHBOARD, STEM, write_folder
+from tests.unit.build.package_with_everything import DASHBOARD, STEM, TRANSFORM, write_folder
 
 from aquila_mde.build.package import Finding, Severity, check_package
 from aquila_mde.build.package.check import _CHECKS
@@ -234,6 +234,8 @@ SMALL = {
     if (
         name.startswith(("manifest", "changelog", "kibana", "elasticsearch/transform"))
         and not name.startswith("kibana/dashboard/")
+        and ("transform" not in name or name.startswith(TRANSFORM.rpartition("/")[0]))
+        and not name.endswith(("fields/ecs.yml", "fields/fields.yml"))
     )
     or name in (STREAM, ILM, BASE, DASHBOARD)
 }

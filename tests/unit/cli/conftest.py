@@ -98,7 +98,11 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageTree:
     for name in ("data_stream", "pipelines", "package"):
         shutil.copytree(origin / name, root / name)
     shutil.copy(origin / "manifest.yml", root)
-    for file in [root / "manifest.yml", *(root / "data_stream").rglob("*.yml")]:
+    named = [
+        *(root / "data_stream").rglob("*.yml"),
+        *(root / "package" / "elasticsearch").rglob("*.yml"),
+    ]
+    for file in [root / "manifest.yml", *named]:
         file.write_text(file.read_text().replace("aquila_mde", "aquila_cli"))
     copy = PackageTree(root)
     monkeypatch.setattr(PackageTree, "default", classmethod(lambda cls: copy))

@@ -77,11 +77,15 @@ class Reporting:
 
     def __init__(self, *reports: StreamReport) -> None:
         self._reports = list(reports)
+        self.latest = self
 
     async def __aenter__(self) -> Reporting:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        return
+
+    async def try_update(self) -> None:
         return
 
     async def collect(self, _names: object) -> list[StreamReport]:

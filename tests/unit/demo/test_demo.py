@@ -60,7 +60,10 @@ def test_the_demonstration_ends_well_and_keeps_its_engine(tmp_path: Path) -> Non
     assert f"What the dashboards show is in {tmp_path / 'deep' / 'page.html'}" in text
     assert '"title":"Collector health"' in (tmp_path / "deep" / "page.html").read_text()
     written = json.loads(summary.read_text())
-    assert set(written) == {"engine", "streams", "second_pass"}
+    assert set(written) == {"engine", "streams", "hunting", "second_pass"}
+    assert written["hunting"]["rows"] > 100
+    assert written["hunting"]["created_again"] == 0
+    assert f"The hunting queries gave {written['hunting']['rows']:,} rows, and 0 new" in text
     assert tuple(written["streams"]) == STREAMS
     for numbers in written["streams"].values():
         assert numbers["tenant"] == numbers["indexed"] > 0
@@ -94,6 +97,11 @@ def test_a_demonstration_is_perfect_only_without_a_flaw(
     )
     done = DemoReport({}, {"alert": StreamResult(compared, report(1), report(again))})
     assert done.perfect is perfect
+
+
+@pytest.mark.parametrize(("again", "perfect"), [(0, True), (1, False)])
+def test_a_row_that_a_query_gave_twice_is_a_flaw(again: int, perfect: bool) -> None:
+    assert DemoReport({}, hunting=[report(5), report(again)]).perfect is perfect
 
 
 def test_an_error_of_a_stream_ends_the_demonstration() -> None:

@@ -7,6 +7,7 @@ additions, so that an installation can be watched. It has no opinion on their co
 from __future__ import annotations
 
 import copy
+from fnmatch import fnmatch
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,8 @@ class StatefulEngine(Server):
         self.data_streams: list[dict[str, Any]] = []
         self.mappings: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, web.Response] = {}
+        self.transforms: dict[str, str] = {}
+        """Their ids, each with its state."""
 
     @property
     def changes(self) -> list[str]:
@@ -42,14 +45,19 @@ class StatefulEngine(Server):
             return self._streams(seen)
         if "/_simulate/" in seen.path:
             return self._simulated(seen)
+        if seen.path.startswith("_transform/"):
+            return self._transform(seen)
         if seen.path.endswith(("/_mapping", "/_settings", "/_rollover")):
             return self._index(seen)
         if seen.method == "PUT":
             created = seen.path not in self.objects
             self.objects[seen.path] = seen.json
             return json({"acknowledged": True}, 201 if created else 200)
+        if seen.path.endswith("/_count"):
+            return json({"count": 1})
         if seen.method == "DELETE":
-            del self.objects[seen.path]
+            self.mappings.pop(seen.path, None)
+            self.objects.pop(seen.path, None)
             return json({"acknowledged": True})
         return self._get(seen.path)
 
@@ -63,6 +71,34 @@ class StatefulEngine(Server):
         found = [each for each in self.data_streams if each["name"].startswith(prefix)]
         return json({"data_streams": found})
 
+    def _transform(self, seen: Seen) -> web.Response:
+        _, name, *action = seen.path.split("/")
+        if seen.method == "GET":
+            found = [each for each in self.transforms if fnmatch(each, name)]
+            if not found and "*" not in name:
+                return refusal(404, "resource_not_found_exception", f"no {name}")
+            told = (
+                [{"id": each, "state": self.transforms[each]} for each in found]
+                if action
+                else [{"id": each, **self.objects[f"_transform/{each}"]} for each in found]
+            )
+            return json({"count": len(found), "transforms": told})
+        if seen.method == "PUT":
+            if name in self.transforms:
+                return refusal(400, "resource_already_exists_exception", f"{name} exists")
+            self.transforms[name] = "stopped"
+            self.objects[seen.path] = seen.json
+        elif seen.method == "DELETE":
+            if self.transforms.pop(name) != "stopped" and seen.query.get("force") != "true":
+                return refusal(409, "status_exception", f"{name} is started")
+            del self.objects[seen.path]
+        elif action == ["_reset"]:
+            self.mappings.pop(self.objects[f"_transform/{name}"]["dest"]["index"], None)
+            self.transforms[name] = "stopped"
+        else:
+            self.transforms[name] = {"_start": "started", "_stop": "stopped"}[action[0]]
+        return json({"acknowledged": True})
+
     def _simulated(self, seen: Seen) -> web.Response:
         name = seen.path.rpartition("/")[2]
         component = self.objects[f"_component_template/{name}@package"]
@@ -70,6 +106,12 @@ class StatefulEngine(Server):
 
     def _index(self, seen: Seen) -> web.Response:
         index, _, what = seen.path.partition("/")
+        if seen.method == "GET" and index.startswith("security_solution-"):
+            prefix = index.rstrip("*")
+            found = {each: one for each, one in self.mappings.items() if each.startswith(prefix)}
+            if not found and prefix == index:
+                return refusal(404, "index_not_found_exception", f"no such index [{index}]")
+            return json({each: {"mappings": one} for each, one in found.items()})
         if seen.method == "GET":
             return json({index: {"mappings": self.mappings.get(index, {})}})
         if what == "_mapping":

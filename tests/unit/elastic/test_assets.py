@@ -231,7 +231,8 @@ async def test_what_another_still_uses_stays(installed: Tree, engine: Engine, ri
 
 async def test_this_package_installs(engine: Engine, tmp_path: Path) -> None:
     original = PackageTree.default()
-    shutil.copytree(original.root / "data_stream", tmp_path / "data_stream")
+    for folder in ("data_stream", "package"):
+        shutil.copytree(original.root / folder, tmp_path / folder)
     shutil.copy(original.manifest, tmp_path)
     tree = PackageTree(tmp_path)
     first = await install(engine, tree)

@@ -17,6 +17,13 @@ BASE_FIELDS = [
     {"name": "data_stream.dataset", "type": "constant_keyword"},
     {"name": "data_stream.namespace", "type": "constant_keyword"},
 ]
+LATEST_FIELDS = [
+    {"name": "@timestamp", "type": "date"},
+    {"name": "event.ingested", "type": "date"},
+    {"name": "organization.id", "type": "keyword"},
+    {"name": "data_stream.namespace", "type": "keyword"},
+    {"name": "thing", "type": "keyword"},
+]
 PIPELINE = {
     "description": "Reads the record.",
     "processors": [{"set": {"field": "event.kind", "value": "alert", "tag": "kind"}}],
@@ -73,6 +80,32 @@ class Tree:
 
     def pipeline(self, name: str, body: dict[str, Any]) -> None:
         self.yaml(f"data_stream/alert/elasticsearch/ingest_pipeline/{name}.yml", body)
+
+    def transform(self, *fields: dict[str, Any], version: int = 1, **changes: Any) -> None:
+        """Keep the newest version of each ``thing``; ``changes`` are to the definition."""
+        folder = "package/elasticsearch/transform/latest_alert"
+        alias = f"security_solution-{self.name}.alert_latest"
+        definition = {
+            "source": {
+                "index": [f"{self.base}-*"],
+                "query": {"bool": {"must_not": [{"exists": {"field": "error.message"}}]}},
+            },
+            "dest": {
+                "index": f"{alias}-v{version}",
+                "aliases": [{"alias": alias, "move_on_creation": True}],
+            },
+            "latest": {
+                "unique_key": ["organization.id", "data_stream.namespace", "thing"],
+                "sort": "@timestamp",
+            },
+            "frequency": "5m",
+            "sync": {"time": {"field": "event.ingested", "delay": "60s"}},
+            "retention_policy": {"time": {"field": "@timestamp", "max_age": "180d"}},
+            "_meta": {"managed": True, "fleet_transform_version": f"{version}.0.0"},
+        }
+        self.yaml(f"{folder}/transform.yml", definition | changes)
+        self.yaml(f"{folder}/manifest.yml", {"start": True})
+        self.yaml(f"{folder}/fields/base-fields.yml", [*LATEST_FIELDS, *fields])
 
     def yaml(self, path: str, value: Any) -> None:
         self.write(path, yaml.safe_dump(value, sort_keys=False))

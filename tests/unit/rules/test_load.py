@@ -92,6 +92,18 @@ def told(folder: Path, **changes: Any) -> str:
             },
             "join.sides[0].key: x.y is no field of alert",
         ),
+        (
+            {
+                "type": "join",
+                "query": None,
+                "join": {
+                    "by": ["host.id"],
+                    "key": "who",
+                    "sides": [SIDES[0] | {"key": "event.severity"}, SIDES[1]],
+                },
+            },
+            "join: becomes ES|QL that COALESCE gives keyword or long",
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_line(

@@ -17,6 +17,8 @@ from aquila_mde.build.docs.rules import RulePage, spoken
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
 from aquila_mde.dashboards.load import Dashboard
+from aquila_mde.hunting_pack.load import PackQuery
+from aquila_mde.hunting_pack.spec import LANGUAGES
 from aquila_mde.streams.faults import Fault, FaultsFoundError
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
@@ -34,6 +36,15 @@ class DataStreamText:
     sample: str | None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What Kibana shows of the streams."""
+
+    dashboards: list[Dashboard]
+    pack: list[PackQuery]
+    rules: RulePage
+
+
 def render_pages(
     tree: PackageTree,
     streams: list[Stream],
@@ -41,10 +52,9 @@ def render_pages(
     library: Library,
     built: list[DataStreamText],
     *,
-    dashboards: list[Dashboard],
-    rules: RulePage,
+    shown: Shown,
 ) -> dict[str, str]:
-    """``README.md`` of the package, the pages of ``streams/`` and ``detection-rules.md`` by name.
+    """Every page by its path in ``docs/``.
 
     Raises an error that names the template when one is missing or wrong.
     """
@@ -70,12 +80,14 @@ def render_pages(
         "costs": {stream.name: costs(stream.collect) for stream in known},
     }
     pages["streams/README.md"] = templates.render("index.md.j2", **overview)
-    pages["detection-rules.md"] = templates.render("detection-rules.md.j2", page=rules)
+    pages["hunting-pack.md"] = templates.render(
+        "hunting-pack.md.j2", pack=shown.pack, languages=LANGUAGES
+    )
+    pages["detection-rules.md"] = templates.render("detection-rules.md.j2", page=shown.rules)
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,
-        dashboards=dashboards,
-        rules=rules,
+        shown=shown,
         data_streams=[
             {
                 "name": one.folder.name,
@@ -145,7 +157,7 @@ class _Templates:
 
 
 def _anchor(title: str) -> str:
-    """Where a heading is on its page."""
+    """What a link to the heading ``title`` ends in, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 

@@ -12,6 +12,7 @@ from aquila_mde.build.package.check_manifest import check_manifest
 from aquila_mde.build.package.check_pipelines import check_pipelines
 from aquila_mde.build.package.check_rules import check_rules
 from aquila_mde.build.package.check_streams import check_streams
+from aquila_mde.build.package.check_transforms import check_transforms
 from aquila_mde.build.package.findings import Finding, Found
 from aquila_mde.build.package.reading import PackageFiles, read_package
 
@@ -21,6 +22,7 @@ _CHECKS: tuple[Callable[[PackageFiles], Found], ...] = (
     check_streams,
     check_fields,
     check_pipelines,
+    check_transforms,
     check_kibana,
     check_rules,
 )

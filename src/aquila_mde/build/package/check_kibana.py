@@ -17,6 +17,7 @@ from aquila_mde.build.package.reading import (
     mapping,
     members,
     part,
+    texts,
 )
 
 _PREFIXED = ("dashboard", "visualization", "search", "map", "lens", "tag", "ml_module")
@@ -46,6 +47,8 @@ def check_kibana(package: PackageFiles) -> Found:
             attributes = part(_decoded(source.values), "attributes")
             yield from _dashboard(source, attributes, known | runtime_fields(attributes))
             yield from check_panels(package, source, attributes)
+        elif match[1] == "search":
+            yield from _search(source, known)
     yield from _tags(package)
 
 
@@ -95,6 +98,19 @@ def _dashboard(source: JsonSource, attributes: Json, known: dict[str, str]) -> F
         if not is_declared(name, known):
             problem = f"uses the field {name}, which no data stream declares"
             yield Finding(source.file, source.line(name), "dashboard-field", problem)
+
+
+def _search(source: JsonSource, known: dict[str, str]) -> Found:
+    """A saved search has a filter or names itself what it reads, and shows fields that exist."""
+    attributes = part(_decoded(source.values), "attributes")
+    search = part(attributes, "kibanaSavedObjectMeta", "searchSourceJSON")
+    if not search.get("filter") and not part(search, "query").get("esql"):
+        problem = "has no filter, so that it shows the data of other packages too"
+        yield Finding(source.file, source.line("searchSourceJSON"), "search-filter", problem)
+    for name in sorted({*texts(attributes.get("columns")), *_used_fields(search)}):
+        if not is_declared(name, known):
+            problem = f"shows the field {name}, which no data stream declares"
+            yield Finding(source.file, source.line(name), "search-field", problem)
 
 
 def _exempt(panel: Json) -> bool:

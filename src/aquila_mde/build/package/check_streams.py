@@ -1,4 +1,4 @@
-"""Data streams and transforms: their manifests, lifecycle policies and sample events."""
+"""Data streams: their manifests, lifecycle policies and sample events."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ _MAPPINGS = {
 
 
 def check_streams(package: PackageFiles) -> Found:
-    """Every finding about the data streams and the transforms."""
+    """Every finding about the data streams."""
     name = str(mapping(package.yaml("manifest.yml")).get("name"))
     for stream in package.streams():
         yield from _stream(package, name, stream)
-    for _, match in package.matching(r"elasticsearch/transform/([^/]+)/transform\.yml"):
-        yield from _transform(package, match[1])
 
 
 def _stream(package: PackageFiles, name: str, stream: str) -> Found:
@@ -120,18 +118,3 @@ def _sample(package: PackageFiles, folder: str, dataset: str) -> Found:
         if not is_declared(field, known):
             line = sample.line(f'"{field.rpartition(".")[2]}"')
             yield Finding(path, line, "sample", f"has {field}, which no field file declares")
-
-
-def _transform(package: PackageFiles, transform: str) -> Found:
-    path = f"elasticsearch/transform/{transform}/transform.yml"
-    source = package.yaml(path)
-    values = mapping(source)
-    if source is None:
-        return
-    for key in ("source", "dest"):
-        if key not in values:
-            yield found_at(source, (), "transform", f"{key} is missing")
-    given = [key for key in ("latest", "pivot") if key in values]
-    if len(given) != 1:
-        problem = f"needs one of latest and pivot, and has {' and '.join(given) or 'neither'}"
-        yield found_at(source, tuple(given[-1:]), "transform", problem)

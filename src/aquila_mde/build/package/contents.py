@@ -83,7 +83,7 @@ def _in_package(path: Path) -> str | None:
     parts = path.parts
     if parts[0] == "package":
         return PurePosixPath(*parts[1:]).as_posix()
-    if parts == ("docs", "streams", "README.md"):
+    if parts in (("docs", "streams", "README.md"), ("docs", "hunting-pack.md")):
         return None
     if parts[:2] == ("docs", "streams"):
         return str(PurePosixPath("docs", *parts[2:]))

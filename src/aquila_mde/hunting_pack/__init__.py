@@ -1,0 +1,1 @@
+"""The hunting pack: questions to the collected data, in KQL and ES|QL."""
