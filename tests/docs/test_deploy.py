@@ -77,7 +77,8 @@ def test_the_service_has_no_rights(unit: configparser.ConfigParser) -> None:
 
 def test_every_metric_of_an_alert_is_shown() -> None:
     telemetry = Telemetry("t", {"alert": timedelta(minutes=5)})
-    telemetry.watch(Readings(lambda: 0, lambda: {"/api": 1}, 1.0), {"alert": 0.0})
+    readings = Readings(lambda: 0, lambda: {"/api": 1}, 1.0, lambda: {"alert": 0})
+    telemetry.watch(readings, {"alert": 0.0})
     telemetry.passed(StreamReport("alert", 1, 1, 0, 0, 1, 1.0, True), began=0.0, retries=0)
     shown = {sample.name for family in telemetry.registry.collect() for sample in family.samples}
     rules = [
@@ -169,6 +170,11 @@ def test_what_is_sent_to_build_the_image_is_what_it_copies() -> None:
     sent = {line[1:] for line in ignored if line.startswith("!")}
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert {name for each in copies for name in each.split()} == sent
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {
+        each.partition("/")[0] for each in (*wheel["packages"], *wheel["force-include"])
+    } <= sent
     assert ignored[1] == "*"
     assert all((ROOT / name).exists() for name in sent)
 

@@ -30,7 +30,10 @@ def port() -> int:
 
 
 def test_a_collector_at_work_is_seen(job: Callable[..., Job], port: int) -> None:
-    work = job(**SIZES)
+    work = job(**SIZES | {"alerts": 0})
+    # Some alerts of the simulated tenant have an alertProduct, which is not mapped either.
+    new = {"brandNew": "x", "alertProduct": "y"}
+    work.simulator.control.add_alerts([new] * SIZES["alerts"])
     process = subprocess.Popen(
         [PROGRAM, "run", "--config", work.config(monitoring={"port": port})],
         stdout=subprocess.DEVNULL,
@@ -45,19 +48,25 @@ def test_a_collector_at_work_is_seen(job: Callable[..., Job], port: int) -> None
                 assert time.monotonic() < deadline
             assert client.get("/healthz").status_code == 200
             created = {}
-            left = {}
+            left, unknown = {}, {}
             for family in text_string_to_metric_families(client.get("/metrics").text):
                 for each in family.samples:
                     if each.name == "aquila_mde_documents_created_total":
                         created[each.labels["stream"]] = each.value
                     if each.name == "aquila_mde_quota_left_calls":
                         left[each.labels["path"]] = each.value
+                    if each.name == "aquila_mde_unknown_properties":
+                        unknown[each.labels["stream"]] = each.value
     finally:
         process.send_signal(signal.SIGTERM)
         told = process.communicate()[1]
     assert process.returncode == ExitCode.OK, told
     assert created == {name: len(work.documents(name)) for name in STREAMS}
     assert 0 < left["/api/alerts"] < 1_500
+    assert unknown == dict.fromkeys(STREAMS, 0) | {"alert": 2}
+    assert told.count("The service gives a property that is not mapped") == 2
+    extra = [document["mde"]["alert"]["extra"] for document in work.documents("alert")]
+    assert extra == [new] * SIZES["alerts"]
 
 
 def _is_ready(client: httpx.Client) -> bool:

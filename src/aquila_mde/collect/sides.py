@@ -17,6 +17,7 @@ from aquila_mde.collect.state import StreamStore
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Owner, Progress, StreamPass
 from aquila_mde.collect.telemetry import Readings
+from aquila_mde.collect.unknown import PropertyWatch
 from aquila_mde.defender.auth import Credential, TokenSource
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import cloud_of
@@ -56,6 +57,7 @@ class Sides:
         self._graph = graph
         self.engine = engine
         self._deliveries: WeakSet[Delivery] = WeakSet()
+        self._watches = {stream.name: PropertyWatch(stream) for stream in streams}
         self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
         told = {"id": tenant.id, "portal": portal} | ({"name": tenant.name} if tenant.name else {})
@@ -154,6 +156,9 @@ class Sides:
             queue_bytes=lambda: sum(each.waiting_bytes for each in list(self._deliveries)),
             quota_left=self.client.quota_left,
             credential_expires=None if expires is None else expires.timestamp(),
+            unknown_properties=lambda: {
+                name: len(watch.names) for name, watch in self._watches.items()
+            },
         )
 
     def hunting(self, stream: Stream) -> HuntingApi:
@@ -219,6 +224,7 @@ class Sides:
             open_values=open_values,
             again=again,
             progress=progress,
+            watch=self._watches.get(stream.name),
         )
 
 

@@ -13,9 +13,11 @@ from aquila_mde.collect.columns import ColumnReader
 from aquila_mde.collect.dead_letter import DeadLetters, Refusal, unreadable
 from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.document import DocumentWriter, original_of
+from aquila_mde.collect.fresh import Fresh, Gathered
 from aquila_mde.collect.identity import IdentityReader, PassContext, Version
-from aquila_mde.collect.joins import Join, Joined, Joins, Missing
+from aquila_mde.collect.joins import Join, Joined, Joins
 from aquila_mde.collect.state import Batch, ExportMark, StreamStore
+from aquila_mde.collect.unknown import PropertyWatch
 from aquila_mde.defender.export import ExportChunk, ExportPosition
 from aquila_mde.defender.export_lines import split_lines
 from aquila_mde.defender.times import Ticks
@@ -60,48 +62,6 @@ class _Read(msgspec.Struct, gc=False):
     joined: Joined
 
 
-class _Fresh(msgspec.Struct, gc=False):
-    """Documents that are sent."""
-
-    documents: Documents
-    missing: dict[int, Missing]
-    """What the joins of some of them did not find, by their place."""
-    versions: list[Version]
-    """What each of them is; empty where nothing of it is written down."""
-
-    def only(self, places: Sequence[int]) -> _Fresh:
-        """Those at ``places``, which are in order."""
-        if len(places) == len(self.documents):
-            return self
-        return _Fresh(
-            self.documents.only(places),
-            {new: self.missing[old] for new, old in enumerate(places) if old in self.missing},
-            [self.versions[place] for place in places] if self.versions else [],
-        )
-
-
-class _Gathered:
-    """Lines of an export that are sent together."""
-
-    def __init__(self) -> None:
-        self.ids: list[bytes] = []
-        self.export: ExportMark | None = None
-        self._body: list[bytes] = []
-        self._missing: dict[int, Missing] = {}
-
-    def add(self, ids: list[bytes], body: bytes, joined: Joined) -> None:
-        """Put lines behind those that are there."""
-        for place, missing in joined.missing.items():
-            self._missing[len(self.ids) + place] = missing
-        self.ids += ids
-        self._body.append(body)
-
-    def fresh(self) -> _Fresh:
-        """The documents of all of them."""
-        ids = b"\n".join(self.ids).decode().split("\n")
-        return _Fresh(Documents(ids, self._body), self._missing, [])
-
-
 class StreamPass:
     """Delivers records of one stream and writes down what was delivered.
 
@@ -109,6 +69,7 @@ class StreamPass:
     earlier run was killed, or the state is new): ids are then also looked for in the older backing
     indices of the data stream, where ``create`` alone would not notice them. ``observed`` is the
     time that documents have until their pipeline reads it from the record; now, if it is not given.
+    ``watch`` looks at what the records hold.
     """
 
     def __init__(
@@ -129,6 +90,7 @@ class StreamPass:
         again: bool = False,
         progress: Progress | None = None,
         observed: datetime | None = None,
+        watch: PropertyWatch | None = None,
     ) -> None:
         spec, self._observed = stream.collect, observed or datetime.now(UTC)
         self.counts = counts
@@ -152,11 +114,12 @@ class StreamPass:
         self._keep_ids = spec.strategy != "export"
         self._entity = spec.identity.entity
         self._joins = joins
+        self._watch = watch
         self._feeds = feeds
         self._open_values = open_values
         self._again = again
         self._progress = progress
-        self._gathered = _Gathered()
+        self._gathered = Gathered()
         self._remembers = self._by_content or self._keep_ids or open_values is not None
         self.remember_since: Ticks | None = None
         """Ids of older records are not written down: the end of the pass would forget them. Is
@@ -218,6 +181,8 @@ class StreamPass:
         columns = reader.read(chunk.text)
         if columns is None:
             return False
+        if self._watch is not None:
+            self._watch.look_at_lines(chunk.text)
         count = len(columns.records)
         joined = self._joins.find_by(columns.keys, count, self.context.started)
         ids = reader.ids(columns, self.context, joined.digests)
@@ -229,7 +194,7 @@ class StreamPass:
         return True
 
     async def _send_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, _Gathered()
+        gathered, self._gathered = self._gathered, Gathered()
         if gathered.ids:
             await self._send(gathered.fresh(), [], Batch(export=gathered.export))
 
@@ -240,6 +205,8 @@ class StreamPass:
         batch: Batch,
         unexpanded: Sequence[str],
     ) -> None:
+        if self._watch is not None:
+            self._watch.look(records)
         refused = [unreadable(line) for line in bad]
         read = self._identify_each(records, refused)
         places = range(len(read.versions)) if self._again else self._unknown(read.versions)
@@ -256,10 +223,10 @@ class StreamPass:
             part = slice(start, start + _TOGETHER)
             records = [read.records[place] for place in places[part]]
             body.append(self.writer.records(ids[part], records, [each[part] for each in members]))
-        fresh = _Fresh(Documents(ids, body, starts), joined.missing, versions)
+        fresh = Fresh(Documents(ids, body, starts), joined.missing, versions)
         await self._send(fresh, refused, batch)
 
-    async def _send(self, fresh: _Fresh, refused: list[Refusal], batch: Batch) -> None:
+    async def _send(self, fresh: Fresh, refused: list[Refusal], batch: Batch) -> None:
         elsewhere = await self._in_older_indices(fresh.documents.ids)
         if elsewhere:
             ids = fresh.documents.ids
@@ -336,7 +303,7 @@ class StreamPass:
 
     async def _settle(
         self,
-        fresh: _Fresh,
+        fresh: Fresh,
         outcomes: list[Outcome],
         refused: list[Refusal],
         batch: Batch,

@@ -31,6 +31,8 @@ class Readings:
     """By path, the calls that are still allowed within the hour."""
     credential_expires: float | None
     """Seconds since 1970; ``None`` where it is not known."""
+    unknown_properties: Callable[[], Mapping[str, int]] = dict
+    """By stream, the names that mapping.yml does not know."""
 
 
 class Telemetry(Collector):
@@ -165,6 +167,16 @@ class Telemetry(Collector):
                 [
                     ((self._tenant, path), float(left))
                     for path, left in self._readings.quota_left().items()
+                ],
+            )
+            yield self._gauge(
+                "unknown_properties",
+                "Properties that are not mapped and that records have had since the start, each "
+                "name once; a sample of the records is looked at.",
+                _LABELS,
+                [
+                    ((self._tenant, stream), float(count))
+                    for stream, count in self._readings.unknown_properties().items()
                 ],
             )
             expires = self._readings.credential_expires

@@ -97,7 +97,8 @@ def test_what_is_asked_for_when_somebody_looks(
 ) -> None:
     assert ("aquila_mde_lag_seconds", "alert") not in samples(monitor)
     expires = clock.now + 3 * 86_400
-    readings = Readings(lambda: 77, lambda: {"/api/alerts": 1_499}, expires)
+    unknown = {"alert": 2, "machine": 0}
+    readings = Readings(lambda: 77, lambda: {"/api/alerts": 1_499}, expires, lambda: unknown)
     telemetry.watch(readings, {"machine": clock.now - 60})
     telemetry.passed(report(), began=clock.now - 5, retries=0)
     clock.now += 10
@@ -107,6 +108,8 @@ def test_what_is_asked_for_when_somebody_looks(
     assert found["aquila_mde_interval_seconds", "machine"] == 900
     assert found[("aquila_mde_queue_bytes",)] == 77
     assert found["aquila_mde_quota_left_calls", "/api/alerts"] == 1_499
+    assert found["aquila_mde_unknown_properties", "alert"] == 2
+    assert found["aquila_mde_unknown_properties", "machine"] == 0
     assert found[("aquila_mde_credential_days_left",)] == pytest.approx(3, abs=0.01)
     telemetry.watch(Readings(lambda: 0, dict, None), {})
     assert ("aquila_mde_credential_days_left",) not in samples(monitor)
