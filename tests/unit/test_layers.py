@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "elastic": FOUNDATION,
     "onboard": FOUNDATION | {"defender"},
     "dashboards": {"errors", "streams"},
-    "esql": {"dashboards"},
+    "esql": {"dashboards", "streams"},
     "hunting_pack": {"errors", "streams", "dashboards", "esql"},
     "rules": {"errors", "streams", "dashboards", "esql"},
     "build": FOUNDATION | {"dashboards", "esql", "hunting_pack", "rules"},

@@ -15,8 +15,11 @@ from aquila_mde.dashboards.load import PACKAGE
 from aquila_mde.esql.expression import Columns, Expression
 from aquila_mde.esql.text import EsqlError, Token, commands
 from aquila_mde.esql.types import columns_of
+from aquila_mde.streams.latest import latest_alias
 
-_INDEX = re.compile(rf"logs-{PACKAGE}\.(?P<stream>[a-z_]+)-\*")
+_STREAM = "(?P<stream>[a-z_]+)"
+_VERSIONS = re.compile(rf"logs-{PACKAGE}\.{_STREAM}-\*")
+_LATEST = re.compile(latest_alias(rf"{PACKAGE}\.{_STREAM}"))
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class EsqlQuery:
     """A query whose ``FROM`` was understood."""
 
     streams: tuple[str, ...]
+    latest: frozenset[str]
+    """Those of them whose newest versions are read, and not all."""
     index: str
     """The pattern behind ``FROM``, as it stands there."""
     commands: tuple[tuple[Token, ...], ...]
@@ -52,18 +57,26 @@ def read_query(text: str) -> EsqlQuery:
     first, *rest = commands(text)
     if not first[0].is_word("FROM"):
         raise EsqlError("does not begin with FROM")
-    streams, patterns = [], []
+    streams, latest, patterns = [], set(), []
     for token in first[1:]:
         if token.is_sign(","):
             continue
-        match = _INDEX.fullmatch(token.text)
+        match = _VERSIONS.fullmatch(token.text) or _LATEST.fullmatch(token.text)
         if match is None:
-            raise EsqlError(f"reads {token.text}; write logs-{PACKAGE}.<stream>-*")
+            either = f"logs-{PACKAGE}.<stream>-* or {latest_alias(f'{PACKAGE}.<stream>')}"
+            raise EsqlError(f"reads {token.text}; write {either}")
         streams.append(match["stream"])
+        if match.re is _LATEST:
+            latest.add(match["stream"])
         patterns.append(token.text)
     if not streams:
         raise EsqlError("names nothing behind FROM")
-    return EsqlQuery(tuple(streams), ",".join(patterns), tuple(tuple(one) for one in rest))
+    return EsqlQuery(
+        tuple(streams),
+        frozenset(latest),
+        ",".join(patterns),
+        tuple(tuple(one) for one in rest),
+    )
 
 
 def _where(read: Expression) -> Columns:

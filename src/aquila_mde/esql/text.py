@@ -11,7 +11,7 @@ _TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*)
     |(?P<text>"(?:[^"\\]|\\.)*")
     |(?P<number>\d+(?:\.\d+)?)
-    |(?P<name>logs-[\w.*-]+|[@A-Za-z_][\w.@]*|`[^`]+`)
+    |(?P<name>(?:logs|security_solution)-[\w.*-]+|[@A-Za-z_][\w.@]*|`[^`]+`)
     |(?P<sign>==|!=|<=|>=|::|[-+*/%<>=(),|\[\]])""",
     re.VERBOSE,
 )

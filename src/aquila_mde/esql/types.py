@@ -90,6 +90,7 @@ FUNCTIONS: dict[str, Function] = {
     "NOW": Function("date"),
     "ROUND": Function("double", _NUMERIC),
     "STARTS_WITH": Function("boolean", _TEXTS),
+    "TO_DATETIME": Function("date", (_DATES,)),
     "TO_LOWER": Function("keyword", _TEXTS),
 }
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aquila_mde.dashboards.filters import parse_filter
-from aquila_mde.dashboards.load import PACKAGE, Types, misuse
+from aquila_mde.dashboards.load import PACKAGE, Types, dataset, misuse
 from aquila_mde.esql import EsqlError, read_query
 from aquila_mde.hunting_pack.spec import Question
 from aquila_mde.streams.faults import Fault, raise_if_any
+from aquila_mde.streams.latest import latest_alias, streams_with_latest
 from aquila_mde.streams.tree import PackageTree
 from aquila_mde.streams.yaml_source import YamlSource, load
 
@@ -28,6 +29,14 @@ class PackQuery:
         return f"{PACKAGE}-{self.name.replace('_', '-')}"
 
     @property
+    def index(self) -> str:
+        """What is searched."""
+        if self.spec.stream is None:
+            return read_query(self.spec.query).index
+        of = dataset(self.spec.stream)
+        return latest_alias(of) if self.spec.latest else f"logs-{of}-*"
+
+    @property
     def streams(self) -> tuple[str, ...]:
         """The data streams that are read."""
         if self.spec.stream is not None:
@@ -44,6 +53,7 @@ def load_pack(tree: PackageTree, types: Types | None = None) -> list[PackQuery]:
     faults: list[Fault] = []
     titles: dict[str, str] = {}
     streams = {folder.name for folder in tree.data_streams()}
+    with_latest = streams_with_latest(tree)
     for file in sorted((tree.package / "hunting").glob("*.yml")):
         spec, source, wrong = load(Question, file)
         faults += wrong
@@ -53,17 +63,21 @@ def load_pack(tree: PackageTree, types: Types | None = None) -> list[PackQuery]:
         if first != file.name:
             faults.append(source.fault(("title",), f"is the title of {first} too"))
         one = PackQuery(file.stem, spec, source)
-        faults += _faults(one, streams, types)
+        faults += _faults(one, streams, with_latest, types)
         found.append(one)
     raise_if_any(faults)
     return sorted(found, key=lambda one: (one.spec.order, one.name))
 
 
-def _faults(one: PackQuery, streams: set[str], types: Types | None) -> Iterator[Fault]:
+def _faults(
+    one: PackQuery, streams: set[str], with_latest: set[str], types: Types | None
+) -> Iterator[Fault]:
     spec = one.spec
     if spec.stream is not None:
         if spec.stream not in streams:
             yield one.source.fault(("stream",), f"there is no data stream {spec.stream}")
+        elif spec.latest and spec.stream not in with_latest:
+            yield one.source.fault(("latest",), f"the mapping.yml of {spec.stream} has no latest")
         elif types is not None:
             yield from _kql_faults(one, spec.stream, types)
         return
@@ -73,6 +87,8 @@ def _faults(one: PackQuery, streams: set[str], types: Types | None) -> Iterator[
             if stream not in streams:
                 yield one.source.fault(("query",), f"there is no data stream {stream}")
                 return
+            if stream in query.latest - with_latest:
+                yield one.source.fault(("query",), f"the mapping.yml of {stream} has no latest")
         if types is not None:
             query.check(types)
     except EsqlError as error:

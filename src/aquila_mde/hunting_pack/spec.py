@@ -35,22 +35,29 @@ class Question(BaseModel):
     language: Language
     stream: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     """The data stream that a KQL query searches; ES|QL names it behind ``FROM``."""
+    latest: bool = False
+    """Whether KQL searches the newest version of each thing, and not the stream."""
     columns: tuple[FieldName, ...] = ()
     """What Discover shows of each record that a KQL query finds."""
     query: str = Field(min_length=1)
     """Without a range of time: that is chosen in Kibana, and is ``last`` at first."""
-    last: Span
+    last: Span | None = None
+    """Not for KQL over newest versions, which are shown whatever their time."""
     techniques: tuple[Technique, ...] = ()
     """What of MITRE ATT&CK the question is about."""
 
     @model_validator(mode="after")
     def _fits_its_language(self) -> Self:
         if self.language == "esql":
-            if self.stream is not None or self.columns:
-                raise ValueError("has a stream or columns, which an ES|QL query names itself")
+            if self.stream is not None or self.columns or self.latest:
+                raise ValueError("has stream, latest or columns, which an ES|QL query names itself")
+            if self.last is None:
+                raise ValueError("has no last, which ES|QL needs")
             return self
         if self.stream is None or not self.columns:
             raise ValueError("has no stream or no columns, which KQL needs")
+        if self.latest == (self.last is not None):
+            raise ValueError("has either last or latest, which is of no time")
         try:
             parse_filter(self.query)
         except FilterError as error:

@@ -13,6 +13,7 @@ from aquila_mde.streams.tree import PackageTree
 
 Json = dict[str, Any]
 PACK = {one.name: one for one in load_pack(PackageTree.default())}
+TIMED = [name for name, one in PACK.items() if one.spec.columns and one.spec.last]
 
 
 def parts(query: PackQuery) -> tuple[Json, Json]:
@@ -20,7 +21,7 @@ def parts(query: PackQuery) -> tuple[Json, Json]:
     return saved, json.loads(saved["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"])
 
 
-@pytest.mark.parametrize("name", [one.name for one in PACK.values() if one.spec.stream])
+@pytest.mark.parametrize("name", TIMED)
 def test_kql_searches_its_data_stream_alone(name: str) -> None:
     saved, source = parts(PACK[name])
     (only,) = source["filter"]
@@ -43,6 +44,18 @@ def test_esql_names_what_it_reads(name: str) -> None:
     assert source["index"]["title"] in source["query"]["esql"].replace(", ", ",")
     assert source["index"]["timeFieldName"] == "@timestamp"
     assert saved["references"] == []
+
+
+@pytest.mark.parametrize("name", [one.name for one in PACK.values() if one.spec.latest])
+def test_newest_versions_are_searched_whatever_their_time(name: str) -> None:
+    saved, source = parts(PACK[name])
+    view = source["index"]
+    assert view["title"] == f"security_solution-aquila_mde.{PACK[name].spec.stream}_latest"
+    assert "timeFieldName" not in view
+    assert source["filter"] == saved["references"] == []
+    assert saved["attributes"]["usesAdHocDataView"] is True
+    assert saved["attributes"]["timeRestore"] is False
+    assert "timeRange" not in saved["attributes"]
 
 
 def test_each_opens_with_its_own_time() -> None:

@@ -119,7 +119,7 @@ def test_what_elasticsearch_would_refuse(commands: list[str], told: str) -> None
     [
         ("ROW a = 1", "does not begin with FROM"),
         ("FROM", "names nothing"),
-        ("FROM logs-*", "reads logs-*; write logs-aquila_mde.<stream>-*"),
+        ("FROM logs-*", "reads logs-*; write logs-aquila_mde.<stream>-* or security_solution-aq"),
         ("FROM metrics", "reads metrics"),
     ],
 )
@@ -127,6 +127,13 @@ def test_a_query_reads_streams_of_the_package(text: str, told: str) -> None:
     with pytest.raises(EsqlError) as raised:
         read_query(text)
     assert told in str(raised.value)
+
+
+def test_newest_versions_are_read_beside_a_stream() -> None:
+    newest = "security_solution-aquila_mde.alert_latest"
+    query = read_query(f"FROM {newest}, logs-aquila_mde.machine-* | KEEP host.name")
+    assert (query.streams, query.latest) == (("alert", "machine"), {"alert"})
+    assert query.index == f"{newest},logs-aquila_mde.machine-*"
 
 
 def test_several_streams_are_read_together() -> None:

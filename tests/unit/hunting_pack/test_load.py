@@ -26,6 +26,8 @@ columns: ["@timestamp", rule.name]
 last: 30d
 techniques: [T1078.003]
 """
+NOW = KQL.replace("last: 30d\n", "").replace("stream: alert", "stream: alert\nlatest: true")
+LATEST_HUNTING = "security_solution-aquila_mde.hunting_latest"
 ESQL = """\
 title: Alerts by machine
 question: Where are the most?
@@ -68,14 +70,19 @@ def test_questions_are_read_in_their_order(tmp_path: Path) -> None:
         (KQL, "rule.name", "rule.nam", 9, "rule.nam is no field of alert"),
         (KQL, "T1078.003", "T78", 11, "should match"),
         (KQL, "why: They are work.\n", "", 1, "is missing"),
+        (KQL, "last: 30d\n", "", 1, "either last or latest"),
+        (KQL, "stream: alert", "stream: alert\nlatest: true", 1, "either last or latest"),
+        (NOW, "stream: alert", "stream: hunting", 8, "the mapping.yml of hunting has no latest"),
         (
             ESQL,
             "language: esql",
             "language: esql\nstream: alert",
             1,
-            "which an ES|QL query names itself",
+            "latest or columns, which an ES|QL query names itself",
         ),
         (ESQL, ".machine-*", ".phone-*", 7, "there is no data stream phone"),
+        (ESQL, "last: 30d\n", "", 1, "has no last, which ES|QL needs"),
+        (ESQL, "logs-aquila_mde.machine-*", LATEST_HUNTING, 7, "of hunting has no latest"),
         (ESQL, "FROM ", "FORM ", 7, "does not begin with FROM"),
         (ESQL, "host.name", "host.nam", 7, "host.nam is no column there"),
     ],

@@ -101,10 +101,10 @@ def _dashboard(source: JsonSource, attributes: Json, known: dict[str, str]) -> F
 
 
 def _search(source: JsonSource, known: dict[str, str]) -> Found:
-    """A saved search has a filter or names itself what it reads, and shows fields that exist."""
+    """A saved search has a filter or a data view of its own, and shows fields that exist."""
     attributes = part(_decoded(source.values), "attributes")
     search = part(attributes, "kibanaSavedObjectMeta", "searchSourceJSON")
-    if not search.get("filter") and not part(search, "query").get("esql"):
+    if not search.get("filter") and not part(search, "index"):
         problem = "has no filter, so that it shows the data of other packages too"
         yield Finding(source.file, source.line("searchSourceJSON"), "search-filter", problem)
     for name in sorted({*texts(attributes.get("columns")), *_used_fields(search)}):
