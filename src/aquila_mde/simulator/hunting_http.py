@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aquila_mde.simulator.hunting_tables import HuntingTables
-from aquila_mde.simulator.kql_run import Query, Table
-from aquila_mde.simulator.kql_values import KqlError, Moment, plain
+from aquila_mde.simulator.kql.run import Query
+from aquila_mde.simulator.kql.table import Table
+from aquila_mde.simulator.kql.values import KqlError, Moment, plain
 from aquila_mde.simulator.quotas import Quotas
 from aquila_mde.simulator.refused import Refused, too_many
 from aquila_mde.simulator.sign_in import SignIn

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from aquila_mde.simulator.clock import DAY, HOUR, duration, parse_time
-from aquila_mde.simulator.kql_run import Table
-from aquila_mde.simulator.kql_values import Moment
+from aquila_mde.simulator.kql.table import Table
+from aquila_mde.simulator.kql.values import Moment
 from aquila_mde.simulator.seeds import hex_of, random_of
 from aquila_mde.simulator.signals import endpoint, logon, mail
 from aquila_mde.simulator.signals.parts import Maker, Row

@@ -13,8 +13,9 @@ from tests.unit.simulator.conftest import Caller
 
 from aquila_mde.simulator.clock import DAY, HOUR, format_time, parse_time
 from aquila_mde.simulator.graph_operators import GRAPH
-from aquila_mde.simulator.kql_run import Query, Table
-from aquila_mde.simulator.kql_values import KqlError, Moment, plain
+from aquila_mde.simulator.kql.run import Query
+from aquila_mde.simulator.kql.table import Table
+from aquila_mde.simulator.kql.values import KqlError, Moment, plain
 from aquila_mde.simulator.quirks import Quirks
 from aquila_mde.simulator.server import SimulatorServer
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from aquila_mde.simulator import kql_values as values
-from aquila_mde.simulator.kql_values import KqlError, Moment, Span
+from aquila_mde.simulator.kql import values
+from aquila_mde.simulator.kql.values import KqlError, Moment, Span
 
 Row = Mapping[str, Any]
 Expression = Callable[[Row], Any]
