@@ -2,7 +2,8 @@
 
 What an event carries beside its message stands under ``aquila``, since the bare names (``error``,
 ``url``, ``stream``) mean something else in ECS or may one day. Every text is cleaned of secrets,
-also that of other libraries and of tracebacks.
+also that of other libraries and of tracebacks. Whoever begins to work on a tenant binds ``tenant``,
+and what is logged meanwhile names it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ def configure_logging(level: str) -> None:
     stream = _StandardError()
     render = _for_terminal() if sys.stderr.isatty() else _for_programs()
     structlog.configure(
-        processors=[structlog.stdlib.add_log_level, *render],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            *render,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(stream),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
@@ -47,7 +52,10 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_log_level],
+            foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_log_level,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )

@@ -38,7 +38,7 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         values["streams"] = {"hunting": {"enabled": True, "look_back": "3d"}}
         config = folder / "settings.yml"
         config.write_text(yaml.safe_dump(values))
-        settings, tree = load_settings(config, environment={}), PackageTree.default()
+        settings, tree = load_settings(config, environment={}).only(), PackageTree.default()
         async with await Engine.connect(settings.elasticsearch) as engine:
             await install(engine, tree)
             async with await Collector.open(settings, tree, retry_wait=False) as collector:

@@ -118,7 +118,7 @@ def test_the_collector_takes_the_settings_that_it_gets(tmp_path: Path, kind: str
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        settings = load_settings(copy)
+        settings = load_settings(copy).only()
     assert settings.tenant.client_id == TENANT["client_id"]
     assert settings.stream("hunting").enabled is True
     assert (settings.monitoring.port, settings.monitoring.address) == (9999, "0.0.0.0")

@@ -76,11 +76,12 @@ def test_the_service_has_no_rights(unit: configparser.ConfigParser) -> None:
 
 
 def test_every_metric_of_an_alert_is_shown() -> None:
-    telemetry = Telemetry("t", {"alert": timedelta(minutes=5)})
+    process = Telemetry()
+    telemetry = process.tenant("t", {"alert": timedelta(minutes=5)})
     readings = Readings(lambda: 0, lambda: {"/api": 1}, 1.0, lambda: {"alert": 0})
     telemetry.watch(readings, {"alert": 0.0})
     telemetry.passed(StreamReport("alert", 1, 1, 0, 0, 1, 1.0, True), began=0.0, retries=0)
-    shown = {sample.name for family in telemetry.registry.collect() for sample in family.samples}
+    shown = {sample.name for family in process.registry.collect() for sample in family.samples}
     rules = [
         rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
     ]

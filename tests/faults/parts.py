@@ -54,7 +54,7 @@ async def one_pass(
             happened = True
             at_first()
 
-    settings = load_settings(work.config(**changes), environment={})
+    settings = load_settings(work.config(**changes), environment={}).only()
     collector = await Collector.open(settings, work.tree, retry_wait=retry_wait, progress=progress)
     async with collector:
         reports = await collector.collect(names or None)

@@ -55,7 +55,7 @@ async def counts(url: str, namespace: str, folder: Path) -> Json:
         # JSON is YAML too.
         config = folder / "settings.yml"
         config.write_text(json.dumps(values))
-        settings = load_settings(config, environment={})
+        settings = load_settings(config, environment={}).only()
 
         def ticks() -> int:
             return int(server.control.now.timestamp() * 1_000_000) * 10

@@ -74,7 +74,7 @@ class Job:
         return written.replace(file)
 
     def settings(self) -> Settings:
-        return load_settings(self.config(), environment={})
+        return load_settings(self.config(), environment={}).only()
 
     def index(self, stream: str) -> str:
         return f"logs-aquila_mde.{stream}-{self.namespace}"

@@ -39,7 +39,7 @@ class Hunter:
 
     def settings(self) -> Settings:
         config = self.work.config(streams={"hunting": self.stream}, hunting=self.hunting)
-        return load_settings(config, environment={})
+        return load_settings(config, environment={}).only()
 
     def now(self) -> int:
         return int(self.control.now.timestamp() * 1_000_000) * 10

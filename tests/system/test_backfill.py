@@ -27,7 +27,7 @@ SINCE, UNTIL = moment("2025-08-01", ""), moment("2026-03-03", "")
 def settings_of(work: Job) -> Settings:
     """A collector that began to collect a day ago."""
     late = {stream: {"look_back": "1d"} for stream in ("alert", "machine_action")}
-    return load_settings(work.config(streams=late), environment={})
+    return load_settings(work.config(streams=late), environment={}).only()
 
 
 async def past(

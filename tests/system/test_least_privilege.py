@@ -58,7 +58,7 @@ async def test_everything_that_a_collector_does_is_within_the_role(
     job: Callable[..., Job], tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     work = job(**SIZES)
-    role = role_of(work.namespace, state_in_engine=work.stateless, flavour="opensearch")
+    role = role_of({work.namespace: work.stateless}, flavour="opensearch")
     async with KeyGuard(work.engine_url, tls, KEY, role) as guard:
         settings = through(work, guard, authority)
         # Some alerts are refused at first, and all come before their machines: they are replayed,
@@ -95,7 +95,7 @@ async def test_everything_that_a_collector_does_is_within_the_role(
 
 
 def test_an_engine_with_transforms_needs_no_right_to_the_newest_versions() -> None:
-    role = role_of("default", state_in_engine=True)
+    role = role_of({"default": True})
     names = [name for part in role["indices"] for name in part["names"]]
     assert not [name for name in names if "latest" in name]
 
@@ -104,7 +104,7 @@ async def test_another_key_is_told_so(
     job: Callable[..., Job], tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     work = job(**SIZES)
-    role = role_of("another-namespace", state_in_engine=False)
+    role = role_of({"another-namespace": False})
     async with KeyGuard(work.engine_url, tls, KEY, role) as guard:
         settings = through(work, guard, authority)
         with pytest.raises(EngineAccessError) as raised:

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "esql": {"dashboards", "streams"},
     "hunting_pack": {"errors", "streams", "dashboards", "esql"},
     "rules": {"errors", "streams", "dashboards", "esql"},
+    "sigma": {"errors", "streams", "rules"},
     "build": FOUNDATION | {"dashboards", "esql", "hunting_pack", "rules"},
     "simulator": FOUNDATION,
     "engine": FOUNDATION,
@@ -33,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules"},
+    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules", "sigma"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

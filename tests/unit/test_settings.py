@@ -46,7 +46,7 @@ def complaint(file: Path | None, environment: dict[str, str]) -> str:
 
 
 def test_the_environment_alone_is_enough() -> None:
-    settings = load_settings(None, ENOUGH)
+    settings = load_settings(None, ENOUGH).only()
     assert settings.tenant.id == TENANT
     assert settings.tenant.namespace == "default"
     assert settings.elasticsearch.url == "https://engine.example:9200"
@@ -71,7 +71,7 @@ streams:
     )
     monkeypatch.setenv("AQUILA_STATE", "of-the-environment.sqlite3")
     monkeypatch.setenv("AQUILA_TENANT__API_URL", "https://eu.api.security.microsoft.com")
-    settings = load_settings(file, {"AQUILA_CLIENT_ID": "of-the-environment", "ES_URL": ""})
+    settings = load_settings(file, {"AQUILA_CLIENT_ID": "of-the-environment", "ES_URL": ""}).only()
     assert settings.tenant.client_id == "of-the-environment"
     assert settings.tenant.api_url == "https://eu.api.security.microsoft.com"
     assert settings.tenant.cloud == "gcc_high"
@@ -86,8 +86,8 @@ streams:
 def test_the_state_is_a_file_or_in_the_engine(tmp_path: Path) -> None:
     said = {"elasticsearch": "elasticsearch", "./elasticsearch": Path("elasticsearch")}
     for text, state in said.items():
-        assert load_settings(write(tmp_path, f"state: {text}"), ENOUGH).state == state
-    assert load_settings(None, ENOUGH).state == Path("aquila-state.sqlite3")
+        assert load_settings(write(tmp_path, f"state: {text}"), ENOUGH).only().state == state
+    assert load_settings(None, ENOUGH).only().state == Path("aquila-state.sqlite3")
     text = complaint(write(tmp_path, "state: [a]"), ENOUGH)
     assert "aquila.yml:1: state: must be the path of a file, or elasticsearch" in text
 
@@ -168,7 +168,7 @@ def test_who_installs_needs_no_tenant(tmp_path: Path) -> None:
 
 
 def test_settings_do_not_change() -> None:
-    settings = load_settings(None, ENOUGH)
+    settings = load_settings(None, ENOUGH).only()
     with pytest.raises(ValueError, match="frozen"):
         settings.state = Path("elsewhere")  # type: ignore[misc]
     assert isinstance(settings, Settings)

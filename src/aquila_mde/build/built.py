@@ -13,6 +13,7 @@ from aquila_mde.build.docs.sample import sample_event
 from aquila_mde.build.kibana import saved_object, saved_search
 from aquila_mde.build.kibana.rule import asset
 from aquila_mde.build.mappings import load_mappings
+from aquila_mde.build.sigma import sigma_pipeline
 from aquila_mde.dashboards.load import Types, load_dashboards
 from aquila_mde.hunting_pack.load import load_pack
 from aquila_mde.rules.attack import load_attack
@@ -39,6 +40,8 @@ def built_files(tree: PackageTree) -> list[BuiltFile]:
         BuiltFile(folder / "security_rule" / f"{one.id}.json", asset(one, attack, types))
         for one in rules
     ]
+    pipeline = sigma_pipeline(*load_mappings(tree), types)
+    objects.append(BuiltFile(tree.package / "sigma" / "aquila_mde.yml", pipeline))
     shown = Shown(dashboards, pack, described(tree, rules, attack))
     return [*made, *_documentation(tree, texts, shown), *objects]
 

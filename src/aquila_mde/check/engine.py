@@ -13,7 +13,7 @@ from aquila_mde.elastic.installed import compare
 from aquila_mde.elastic.privileges import missing_privileges
 from aquila_mde.elastic.retry import RetryPolicy
 from aquila_mde.errors import AquilaError, ExitCode
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings
 from aquila_mde.streams.tree import PackageTree
 
 _INSTALL = "Run: aquila-mde check --fix, or aquila-mde install."
@@ -21,10 +21,10 @@ _NAMES = 3
 """Objects that are named; the others are counted."""
 
 
-async def check_engine(settings: Settings, tree: PackageTree, findings: Findings) -> None:
+async def check_engine(settings: AllSettings, tree: PackageTree, findings: Findings) -> None:
     """Look at the engine of ``settings`` and at what of ``tree`` is on it."""
     try:
-        engine = await Engine.connect(settings.elasticsearch, retry=RetryPolicy(attempts=1))
+        engine = await Engine.connect(settings.shared.elasticsearch, retry=RetryPolicy(attempts=1))
     except AquilaError as error:
         findings.error("engine", "connection", error)
         for what in ("privileges", "package", "disk"):
@@ -72,11 +72,9 @@ async def _licence(engine: Engine, findings: Findings) -> None:
         findings.failed("engine", "licence", said, hint, ExitCode.ENGINE_ACCESS)
 
 
-async def _privileges(engine: Engine, settings: Settings, findings: Findings) -> None:
+async def _privileges(engine: Engine, settings: AllSettings, findings: Findings) -> None:
     missing = await missing_privileges(
-        engine,
-        settings.tenant.namespace,
-        state_in_engine=settings.state == "elasticsearch",
+        engine, {each.tenant.namespace: each.state == "elasticsearch" for each in settings.each}
     )
     if missing is None:
         findings.skipped("engine", "privileges", "the engine does not tell, or has no security")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -13,7 +13,12 @@ import typer
 
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.logs import configure_logging
-from aquila_mde.settings import ElasticsearchSettings, Settings, load_engine_settings, load_settings
+from aquila_mde.settings import (
+    AllSettings,
+    ElasticsearchSettings,
+    load_engine_settings,
+    load_settings,
+)
 from aquila_mde.streams.collect_spec import parse_duration
 
 STOPPED = 130
@@ -56,6 +61,15 @@ StreamsOption = Annotated[
     list[str] | None,
     typer.Option("--stream", "-s", help="Only this stream; may be repeated."),
 ]
+TenantsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tenant",
+        metavar="TENANT",
+        help="Only this tenant, by its name or id; may be repeated.",
+        show_default=False,
+    ),
+]
 
 
 def start_logging(level: LogLevel | None, default: LogLevel = LogLevel.INFO) -> None:
@@ -63,11 +77,16 @@ def start_logging(level: LogLevel | None, default: LogLevel = LogLevel.INFO) -> 
     configure_logging(level or default)
 
 
-def read_settings(config: Path | None, level: LogLevel | None) -> Settings:
-    """The settings of this call; logging follows them unless the command line says otherwise."""
+def read_settings(
+    config: Path | None, level: LogLevel | None, tenants: Sequence[str] | None = None
+) -> AllSettings:
+    """The settings of the tenants of this call: those that were named, or all.
+
+    Logging follows them unless the command line says otherwise.
+    """
     start_logging(level)
-    settings = load_settings(config)
-    start_logging(level, LogLevel(settings.log_level))
+    settings = load_settings(config).chosen(tenants or ())
+    start_logging(level, LogLevel(settings.shared.log_level))
     return settings
 
 

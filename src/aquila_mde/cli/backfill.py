@@ -12,23 +12,25 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevelOption,
     StreamsOption,
+    TenantsOption,
     read_settings,
 )
 from aquila_mde.cli._output import (
     error_as_dict,
-    print_error,
     print_json,
     print_table,
     record_progress,
     say,
 )
+from aquila_mde.cli._tenants import by_tenant, done_as_dict, end_with_errors
 from aquila_mde.defender.times import format_ticks
 from aquila_mde.errors import ExitCode
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
     from aquila_mde.collect.backfill import BackfillReport
+    from aquila_mde.collect.tenants import Done
 
 
 def backfill(
@@ -37,6 +39,7 @@ def backfill(
     ],
     to: Annotated[str, typer.Option("--to", metavar="TIME", help="End before this.")],
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     stream: StreamsOption = None,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
@@ -47,19 +50,22 @@ def backfill(
     """
     from aquila_mde.collect.windows import moment
 
-    settings = read_settings(config, log_level)
+    settings = read_settings(config, log_level, tenant)
     since, until = moment(from_, "--from"), moment(to, "--to")
-    reports = asyncio.run(_backfill(settings, stream or None, since, until, quiet=as_json))
+    done = asyncio.run(_backfill(settings, stream or None, since, until, quiet=as_json))
+    reports = [report for each in done for report in each.found or ()]
     if as_json:
-        print_json({"streams": [_as_dict(report) for report in reports]})
+        print_json(done_as_dict(done, _as_dict))
     else:
         print_table(
-            ("stream", "windows", "of", "read", "created", "already there", "dead letters"),
-            [
-                (r.stream, r.windows, r.of, c.records, c.created, c.existing, c.dead)
-                for r in reports
-                for c in (r.counts,)
-            ],
+            *by_tenant(
+                ("stream", "windows", "of", "read", "created", "already there", "dead letters"),
+                done,
+                lambda r: (
+                    *(r.stream, r.windows, r.of, r.counts.records),
+                    *(r.counts.created, r.counts.existing, r.counts.dead),
+                ),
+            )
         )
         for report in reports:
             if report.left_from is not None:
@@ -67,23 +73,28 @@ def backfill(
                     f"{report.stream}: the running collector reads what comes from "
                     f"{format_ticks(report.left_from)[:19]}Z on itself, with its next sweep"
                 )
-    errors = [report.error for report in reports if report.error is not None]
-    for error in errors:
-        print_error(error)
-    if errors:
-        raise typer.Exit(errors[0].exit_code)
+    end_with_errors(done, (report.error for report in reports))
     if any(report.counts.dead for report in reports):
         raise typer.Exit(ExitCode.DEAD_LETTERS)
 
 
 async def _backfill(
-    settings: Settings, streams: list[str] | None, since: int, until: int, *, quiet: bool
-) -> list[BackfillReport]:
+    settings: AllSettings, streams: list[str] | None, since: int, until: int, *, quiet: bool
+) -> list[Done[list[BackfillReport]]]:
     from aquila_mde.collect.backfill import backfill as read_past
+    from aquila_mde.collect.tenants import one_by_one, progress_of
 
     with record_progress(quiet=quiet) as progress:
-        return await read_past(
-            settings, PackageTree.default(), since, until, streams, progress=progress
+        return await one_by_one(
+            settings,
+            lambda each: read_past(
+                each,
+                PackageTree.default(),
+                since,
+                until,
+                streams,
+                progress=progress_of(each, settings, progress),
+            ),
         )
 
 

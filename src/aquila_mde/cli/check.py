@@ -15,6 +15,7 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevel,
     LogLevelOption,
+    TenantsOption,
     read_duration,
     start_logging,
 )
@@ -31,6 +32,7 @@ _SIGNS = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 
 def check(
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     fix: Annotated[
         bool,
         typer.Option(
@@ -55,30 +57,30 @@ def check(
     """
     start_logging(log_level, LogLevel.ERROR)
     pause = read_duration(watch, "--watch") if watch else None
-    findings = _look(config)
+    findings = _look(config, tenant)
     if fix and any(_is_mended_by_install(each) for each in findings):
         install(config=config, as_json=False, log_level=log_level)
-        findings = _look(config)
+        findings = _look(config, tenant)
     _show(findings, as_json=as_json)
     if pause is not None:
-        _go_on(config, pause, as_json=as_json)
+        _go_on(config, tenant, pause, as_json=as_json)
     from aquila_mde.check.finding import first_failed
 
     raise typer.Exit(first_failed(findings))
 
 
-def _look(config: ConfigOption) -> list[Finding]:
+def _look(config: ConfigOption, tenant: TenantsOption) -> list[Finding]:
     from aquila_mde.check.run import check as look
 
-    settings = load_settings(config)
+    settings = load_settings(config).chosen(tenant or ())
     return asyncio.run(look(settings, load_kibana_settings(config), PackageTree.default()))
 
 
-def _go_on(config: ConfigOption, pause: timedelta, *, as_json: bool) -> None:
+def _go_on(config: ConfigOption, tenant: TenantsOption, pause: timedelta, *, as_json: bool) -> None:
     try:
         while True:
             time.sleep(pause.total_seconds())
-            _show(_look(config), as_json=as_json)
+            _show(_look(config, tenant), as_json=as_json)
     except KeyboardInterrupt:
         raise typer.Exit(STOPPED) from None
 
@@ -95,15 +97,24 @@ def _show(findings: list[Finding], *, as_json: bool) -> None:
     if as_json:
         print_json({"findings": [_as_dict(each) for each in findings]})
         return
+    several = any(each.tenant for each in findings)
     print_table(
-        ("", "where", "what", "found"),
-        [(_SIGNS[each.status], each.where, each.what, each.said) for each in findings],
+        ("", *(["tenant"] if several else []), "where", "what", "found"),
+        [
+            (
+                _SIGNS[each.status],
+                *((each.tenant,) if several else ()),
+                *(each.where, each.what, each.said),
+            )
+            for each in findings
+        ],
     )
     told = [each for each in findings if each.hint]
     if told:
         say()
     for each in told:
-        say(f"{_SIGNS[each.status]} {each.where}, {each.what}: {each.hint}")
+        whose = f"{each.tenant}, " if each.tenant else ""
+        say(f"{_SIGNS[each.status]} {whose}{each.where}, {each.what}: {each.hint}")
     failed = sum(each.status == "failed" for each in findings)
     say()
     say(f"{failed} of {len(findings)} have to be mended." if failed else "All is well.")
@@ -111,6 +122,7 @@ def _show(findings: list[Finding], *, as_json: bool) -> None:
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
     return {
+        "tenant": finding.tenant,
         "where": finding.where,
         "what": finding.what,
         "status": str(finding.status),

@@ -12,63 +12,67 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevelOption,
     StreamsOption,
+    TenantsOption,
     read_settings,
 )
-from aquila_mde.cli._output import (
-    error_as_dict,
-    print_error,
-    print_json,
-    print_table,
-    record_progress,
-)
+from aquila_mde.cli._output import error_as_dict, print_json, print_table, record_progress
+from aquila_mde.cli._tenants import by_tenant, done_as_dict, end_with_errors
 from aquila_mde.errors import ExitCode
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
-    from aquila_mde.collect.runner import StreamReport
+    from aquila_mde.collect.report import StreamReport
+    from aquila_mde.collect.tenants import Done
 
 
 def collect(
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     stream: StreamsOption = None,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
 ) -> None:
-    """Collect what is new, once, and end."""
-    settings = read_settings(config, log_level)
-    reports = asyncio.run(_collect(settings, stream or None, quiet=as_json))
+    """Collect what is new, once, and end.
+
+    A tenant or a stream that fails stops no other; the exit code is that of the first that did.
+    """
+    settings = read_settings(config, log_level, tenant)
+    done = asyncio.run(_collect(settings, stream or None, quiet=as_json))
     if as_json:
-        print_json({"streams": [_as_dict(report) for report in reports]})
+        print_json(done_as_dict(done, _as_dict))
     else:
         print_table(
-            ("stream", "read", "created", "already there", "dead letters", "requests", "seconds"),
-            [
-                (r.stream, r.records, r.created, r.existing, r.dead, r.requests, r.seconds)
-                for r in reports
-            ],
+            *by_tenant(
+                (
+                    "stream",
+                    "read",
+                    "created",
+                    "already there",
+                    "dead letters",
+                    "requests",
+                    "seconds",
+                ),
+                done,
+                lambda r: (
+                    *(r.stream, r.records, r.created, r.existing, r.dead),
+                    *(r.requests, r.seconds),
+                ),
+            )
         )
-    errors = [report.error for report in reports if report.error is not None]
-    for error in errors:
-        print_error(error)
-    if errors:
-        raise typer.Exit(errors[0].exit_code)
+    reports = [report for each in done for report in each.found or ()]
+    end_with_errors(done, (report.error for report in reports))
     if any(report.dead for report in reports):
         raise typer.Exit(ExitCode.DEAD_LETTERS)
 
 
 async def _collect(
-    settings: Settings, streams: list[str] | None, *, quiet: bool
-) -> list[StreamReport]:
-    from aquila_mde.collect.runner import Collector
+    settings: AllSettings, streams: list[str] | None, *, quiet: bool
+) -> list[Done[list[StreamReport]]]:
+    from aquila_mde.collect.tenants import collect_tenants
 
     with record_progress(quiet=quiet) as progress:
-        async with await Collector.open(
-            settings, PackageTree.default(), progress=progress
-        ) as collector:
-            reports = await collector.collect(streams)
-            await collector.latest.try_update()
-            return reports
+        return await collect_tenants(settings, PackageTree.default(), streams, progress=progress)
 
 
 def _as_dict(report: StreamReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aquila_mde.cli._options import ConfigOption, LogLevelOption, read_settings
+from aquila_mde.cli._options import ConfigOption, LogLevelOption, TenantsOption, read_settings
 from aquila_mde.cli._output import complain, print_table, say
 from aquila_mde.errors import ConfigurationError, ExitCode
 from aquila_mde.settings import Settings
@@ -65,13 +65,14 @@ def hunt(
         typer.Option("--index", help="Show nothing: write the rows into the data stream."),
     ] = False,
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     log_level: LogLevelOption = None,
 ) -> None:
     """Run one advanced hunting query and show its rows.
 
     What is too much for one answer is asked slice by slice, when a time is given.
     """
-    settings = read_settings(config, log_level)
+    settings = read_settings(config, log_level, tenant).only()
     asyncio.run(_hunt(_text(query), _window(last, from_, to), settings, output, index=index))
 
 

@@ -20,7 +20,7 @@ from aquila_mde.cli._options import (
     start_logging,
 )
 from aquila_mde.cli._output import print_json, say
-from aquila_mde.settings import KibanaSettings, load_kibana_settings, load_place
+from aquila_mde.settings import KibanaSettings, load_kibana_settings, load_places
 from aquila_mde.streams.tree import PackageTree
 
 
@@ -143,8 +143,7 @@ def _upload(settings: KibanaSettings, *, as_json: bool) -> None:
 def _show_role(config: ConfigOption, flavour: FlavourName) -> None:
     from aquila_mde.elastic.privileges import role_of
 
-    namespace, in_engine = load_place(config)
-    print_json(role_of(namespace, state_in_engine=in_engine, flavour=flavour.value))
+    print_json(role_of(load_places(config), flavour=flavour.value))
 
 
 def _create_key(
@@ -154,19 +153,17 @@ def _create_key(
     from aquila_mde.elastic.privileges import Key, create_key
 
     settings = read_engine_settings(config, log_level)
-    namespace, in_engine = load_place(config)
+    places = load_places(config)
 
     async def act() -> Key:
         async with await Engine.connect(settings) as engine:
-            return await create_key(
-                engine, name, namespace, state_in_engine=in_engine, expires=valid_for
-            )
+            return await create_key(engine, name, places, expires=valid_for)
 
     key = asyncio.run(act())
     # To standard error, so that it is in no output that is kept; past every filter for secrets.
     sys.stderr.write(
-        f"API key {key.name} ({key.id}) for the namespace {namespace}. Set this for the collector; "
-        f"it is shown only once:\nES_API_KEY={key.encoded}\n"
+        f"API key {key.name} ({key.id}) for the namespace {', '.join(places)}. Set this for the "
+        f"collector; it is shown only once:\nES_API_KEY={key.encoded}\n"
     )
     sys.stderr.flush()
 

@@ -14,10 +14,11 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevelOption,
     StreamsOption,
+    TenantsOption,
     read_settings,
 )
 from aquila_mde.cli._output import print_json, print_table, say
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 def latest(
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     once: Annotated[
         bool, typer.Option("--once", help="Read what is new and end, instead of going on.")
     ] = False,
@@ -46,7 +48,7 @@ def latest(
     A running collector does so anyway. This is for those who collect now and then, and for reading
     everything once more.
     """
-    settings = read_settings(config, log_level)
+    settings = read_settings(config, log_level, tenant)
     reports = asyncio.run(_latest(settings, stream or None, once=once, rebuild=rebuild))
     if reports is None:
         if as_json:
@@ -63,20 +65,25 @@ def latest(
 
 
 async def _latest(
-    settings: Settings, streams: list[str] | None, *, once: bool, rebuild: bool
+    settings: AllSettings, streams: list[str] | None, *, once: bool, rebuild: bool
 ) -> list[LatestReport] | None:
     from aquila_mde.collect.latest import LatestVersions
     from aquila_mde.elastic.client import Engine
 
-    async with await Engine.connect(settings.elasticsearch) as engine:
-        versions = LatestVersions(engine, PackageTree.default(), settings.tenant)
-        if versions.by_the_engine:
+    tree = PackageTree.default()
+    async with await Engine.connect(settings.shared.elasticsearch) as engine:
+        every = [LatestVersions(engine, tree, each.tenant) for each in settings.each]
+        if every[0].by_the_engine:
             return None
         if once or rebuild:
-            return await versions.update(streams, rebuild=rebuild)
+            return [
+                report
+                for versions in every
+                for report in await versions.update(streams, rebuild=rebuild)
+            ]
         stop = asyncio.Event()
         for each in _STOPPING:
             asyncio.get_running_loop().add_signal_handler(each, stop.set)
-        reports = await versions.update(streams)
-        await versions.keep(stop, streams)
+        reports = [report for each in every for report in await each.update(streams)]
+        await asyncio.gather(*(each.keep(stop, streams) for each in every))
         return reports

@@ -12,27 +12,30 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevelOption,
     StreamsOption,
+    TenantsOption,
     read_settings,
 )
 from aquila_mde.cli._output import (
     error_as_dict,
-    print_error,
     print_json,
     print_table,
     record_progress,
     say,
 )
+from aquila_mde.cli._tenants import done_as_dict, end_with_errors
 from aquila_mde.defender.times import format_ticks
 from aquila_mde.errors import ExitCode
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings
 from aquila_mde.streams.tree import PackageTree
 
 if TYPE_CHECKING:
     from aquila_mde.collect.reconciliation import Reconciliation, WindowReport
+    from aquila_mde.collect.tenants import Done
 
 
 def reconcile(
     config: ConfigOption = None,
+    tenant: TenantsOption = None,
     stream: StreamsOption = None,
     from_: Annotated[
         str | None,
@@ -59,21 +62,18 @@ def reconcile(
     """
     from aquila_mde.collect.windows import moment
 
-    settings = read_settings(config, log_level)
+    settings = read_settings(config, log_level, tenant)
     since = moment(from_, "--from") if from_ else None
     until = moment(to, "--to") if to else None
-    reports = asyncio.run(
+    done = asyncio.run(
         _reconcile(settings, stream or None, since, until, repair=repair, quiet=as_json)
     )
+    reports = [report for each in done for report in each.found or ()]
     if as_json:
-        print_json({"streams": [_as_dict(report) for report in reports]})
+        print_json(done_as_dict(done, _as_dict))
     else:
-        _show(reports, repair=repair)
-    errors = [report.error for report in reports if report.error is not None]
-    for error in errors:
-        print_error(error)
-    if errors:
-        raise typer.Exit(errors[0].exit_code)
+        _show(done, repair=repair)
+    end_with_errors(done, (report.error for report in reports))
     if any(report.missing for report in reports):
         raise typer.Exit(ExitCode.MISSING)
     if any(report.dead for report in reports):
@@ -81,34 +81,40 @@ def reconcile(
 
 
 async def _reconcile(
-    settings: Settings,
+    settings: AllSettings,
     streams: list[str] | None,
     since: int | None,
     until: int | None,
     *,
     repair: bool,
     quiet: bool,
-) -> list[Reconciliation]:
+) -> list[Done[list[Reconciliation]]]:
     from aquila_mde.collect.reconcile import reconcile as compare
+    from aquila_mde.collect.tenants import one_by_one, progress_of
 
     with record_progress(quiet=quiet) as progress:
-        return await compare(
+        return await one_by_one(
             settings,
-            PackageTree.default(),
-            streams,
-            since=since,
-            until=until,
-            repair=repair,
-            progress=progress,
+            lambda each: compare(
+                each,
+                PackageTree.default(),
+                streams,
+                since=since,
+                until=until,
+                repair=repair,
+                progress=progress_of(each, settings, progress),
+            ),
         )
 
 
-def _show(reports: list[Reconciliation], *, repair: bool) -> None:
-    columns = ["stream", "window", "tenant", "in index", "not due", "dead letters", "missing"]
+def _show(done: list[Done[list[Reconciliation]]], *, repair: bool) -> None:
+    columns = ["stream", "window", "in tenant", "in index", "not due", "dead letters", "missing"]
+    several = len(done) > 1
     print_table(
-        [*columns, "repaired"] if repair else columns,
+        [*(["tenant"] if several else []), *columns, *(["repaired"] if repair else [])],
         [
             (
+                *((each.tenant,) if several else ()),
                 report.stream,
                 _window(window),
                 window.tenant,
@@ -118,11 +124,13 @@ def _show(reports: list[Reconciliation], *, repair: bool) -> None:
                 window.missing,
                 *((window.repaired,) if repair else ()),
             )
-            for report in reports
+            for each in done
+            for report in each.found or ()
             for window in report.windows
             if window.tenant
         ],
     )
+    reports = [report for each in done for report in each.found or ()]
     for report in reports:
         found = sum(window.missing for window in report.windows)
         for record in report.records:

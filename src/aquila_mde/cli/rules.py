@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from aquila_mde.cli._options import (
     JsonOption,
     LogLevel,
     LogLevelOption,
+    extra,
     read_duration,
     read_engine_settings,
     start_logging,
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
     from aquila_mde.rules.ask import Findings
     from aquila_mde.rules.load import Rule
     from aquila_mde.settings import ElasticsearchSettings
+
+
+class Target(StrEnum):
+    """The languages that a Sigma rule can become."""
+
+    LUCENE = "lucene"
+    ESQL = "esql"
+    EQL = "eql"
+
 
 rules = typer.Typer(
     help="Export the detection rules for Kibana, or ask an engine what they find.",
@@ -104,6 +115,38 @@ def try_(
         return
     rows = [(rule.name, rule.spec.severity, findings.total) for rule, findings in found]
     print_table(("rule", "severity", "found"), rows, f"In the last {last}")
+
+
+@rules.command()
+def sigma(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Sigma rules (YAML).", show_default=False),
+    ] = None,
+    target: Annotated[
+        Target, typer.Option("--target", "-t", help="The language they become.")
+    ] = Target.LUCENE,
+    as_rules: Annotated[
+        bool, typer.Option("--ndjson", help="Write rules that Kibana imports, not the queries.")
+    ] = False,
+    pipeline: Annotated[
+        bool,
+        typer.Option("--pipeline", help="Only print the processing pipeline, for sigma-cli."),
+    ] = False,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Turn Sigma rules over advanced hunting into queries over the stream hunting."""
+    start_logging(log_level, LogLevel.WARNING)
+    tree = PackageTree.default()
+    if pipeline:
+        say((tree.package / "sigma" / "aquila_mde.yml").read_text(encoding="utf-8").rstrip())
+        return
+    if not files:
+        raise typer.BadParameter("name at least one file with a Sigma rule, or use --pipeline")
+    with extra("sigma"):
+        from aquila_mde.sigma.convert import convert
+    for text in convert(files, target.value, tree, as_rules=as_rules):
+        say(text)
 
 
 async def _find(

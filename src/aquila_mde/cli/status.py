@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aquila_mde.cli._options import ConfigOption, JsonOption, LogLevelOption, read_settings
+from aquila_mde.cli._options import (
+    ConfigOption,
+    JsonOption,
+    LogLevelOption,
+    TenantsOption,
+    read_settings,
+)
 from aquila_mde.cli._output import print_json, print_table
+from aquila_mde.cli._tenants import by_tenant, done_as_dict, end_with_errors
 from aquila_mde.defender.times import format_ticks
 from aquila_mde.streams.tree import PackageTree
 
@@ -15,41 +22,41 @@ if TYPE_CHECKING:
 
 
 def status(
-    config: ConfigOption = None, as_json: JsonOption = False, log_level: LogLevelOption = None
+    config: ConfigOption = None,
+    tenant: TenantsOption = None,
+    as_json: JsonOption = False,
+    log_level: LogLevelOption = None,
 ) -> None:
     """Show how far each stream was collected and what its last error was."""
     from aquila_mde.collect.status import read_status
+    from aquila_mde.collect.tenants import one_by_one
 
-    settings = read_settings(config, log_level)
-    streams = asyncio.run(read_status(settings, PackageTree.default()))
+    settings, tree = read_settings(config, log_level, tenant), PackageTree.default()
+    done = asyncio.run(one_by_one(settings, lambda each: read_status(each, tree)))
     if as_json:
-        print_json({"state": str(settings.state), "streams": [_as_dict(each) for each in streams]})
-        return
-    print_table(
-        (
-            "stream",
-            "index",
-            "collected up to",
-            "full export",
-            "last pass",
-            "delivered",
-            "dead letters",
-            "state",
-        ),
-        [
-            (
-                each.stream,
-                each.index,
-                _time(each.cursor),
-                _time(each.full_export),
-                _time(each.last_pass),
-                each.delivered,
-                each.dead,
-                _state(each),
+        states = {each.tenant.label: str(each.state) for each in settings.each}
+        print_json({"states": states} | done_as_dict(done, _as_dict))
+    else:
+        print_table(
+            *by_tenant(
+                (
+                    *("stream", "index", "collected up to", "full export", "last pass"),
+                    *("delivered", "dead letters", "state"),
+                ),
+                done,
+                lambda each: (
+                    each.stream,
+                    each.index,
+                    _time(each.cursor),
+                    _time(each.full_export),
+                    _time(each.last_pass),
+                    each.delivered,
+                    each.dead,
+                    _state(each),
+                ),
             )
-            for each in streams
-        ],
-    )
+        )
+    end_with_errors(done)
 
 
 def _state(status: StreamStatus) -> str:

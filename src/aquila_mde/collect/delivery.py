@@ -12,9 +12,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
+from aquila_mde.collect.turns import Turns
 from aquila_mde.elastic.bulk import Documents, Item, Outcome
 from aquila_mde.errors import AquilaError
 
@@ -36,10 +38,21 @@ class Delivery:
     the batches behind it are given up unsettled.
     """
 
-    def __init__(self, sink: Sink, index: str, *, max_bytes: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        index: str,
+        *,
+        max_bytes: int = 16 << 20,
+        queue: Turns | None = None,
+        owner: str = "",
+    ) -> None:
+        """``queue`` bounds what is on its way together with others, who are not ``owner``."""
         self._sink = sink
         self._index = index
         self._max_bytes = max_bytes
+        self._queue = queue
+        self._owner = owner
         self._bytes = 0
         self._waiting: deque[tuple[asyncio.Task[list[Outcome]], int, Done]] = deque()
 
@@ -75,7 +88,13 @@ class Delivery:
             self._bytes + size > self._max_bytes or self._waiting[0][0].done()
         ):
             await self._settle_oldest()
+        if self._queue is not None:
+            # Held until it is answered, not until it is settled: nobody waits for a turn while
+            # what would make room for it waits for him.
+            await self._queue.take(self._owner, size)
         sending = asyncio.create_task(self._send(items))
+        if self._queue is not None:
+            sending.add_done_callback(partial(self._give_back, self._queue, size))
         self._waiting.append((sending, size, done))
         self._bytes += size
         # Let the request leave before the caller goes on decoding.
@@ -88,6 +107,9 @@ class Delivery:
 
     async def _send(self, items: Documents) -> list[Outcome]:
         return await self._sink.send(self._index, items) if len(items) else []
+
+    def _give_back(self, queue: Turns, size: int, _sent: object) -> None:
+        queue.give(self._owner, size)
 
     async def _settle_oldest(self) -> None:
         sending, size, done = self._waiting[0]

@@ -16,7 +16,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is opened h
 
 class _Answer(msgspec.Struct):
     status: str
-    streams: dict[str, str] = msgspec.field(default_factory=dict)
+    tenants: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
 
 class UnwellError(AquilaError):
@@ -50,7 +50,11 @@ def ask(monitoring: MonitoringSettings, *, ready: bool = False) -> None:
     finally:
         connection.close()
     if told.status != 200:
-        streams = "".join(f"\n  {name}: {why}" for name, why in answer.streams.items())
+        streams = "".join(
+            f"\n  {tenant}, {stream}: {why}"
+            for tenant, streams in answer.tenants.items()
+            for stream, why in streams.items()
+        )
         raise UnwellError(
             f"The collector at {host}:{port} is not well: {answer.status}{streams}",
             hint="aquila-mde check names what is wrong; a process without a sign of life has to "

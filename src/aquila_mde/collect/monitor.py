@@ -1,4 +1,4 @@
-"""The port on which a collector shows how it is: ``/metrics``, ``/healthz``, ``/readyz``."""
+"""The port on which a process shows how it is: ``/metrics``, ``/healthz``, ``/readyz``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Monitor:
-    """Serves one collector's telemetry in a thread. A context manager.
+    """Serves the telemetry of a process in a thread. A context manager.
 
     ``port`` 0 takes any that is free. Raises :class:`PortTakenError` where it is not.
     """
@@ -64,7 +64,7 @@ class Monitor:
             case "/readyz":
                 unready = self._telemetry.unready()
                 status = "not ready" if unready else "ok"
-                return _json(start, not unready, {"status": status, "streams": unready})
+                return _json(start, not unready, {"status": status, "tenants": unready})
         start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
         return [b"There are /metrics, /healthz and /readyz.\n"]
 

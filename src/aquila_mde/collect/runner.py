@@ -15,6 +15,7 @@ from aquila_mde.collect.engine_lease import StateTakenError
 from aquila_mde.collect.hunting import Hunting
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.latest import LatestVersions
+from aquila_mde.collect.outlet import Outlet
 from aquila_mde.collect.reading import Reading
 from aquila_mde.collect.report import StreamReport
 from aquila_mde.collect.sides import Sides, for_stream
@@ -22,7 +23,7 @@ from aquila_mde.collect.state import Pass, State, StreamStore
 from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_place import open_state
 from aquila_mde.collect.stream_pass import Counts, Progress
-from aquila_mde.collect.telemetry import Telemetry
+from aquila_mde.collect.telemetry import TenantTelemetry
 from aquila_mde.defender.times import TICKS_PER_SECOND, Ticks
 from aquila_mde.errors import AquilaError, RetriableError
 from aquila_mde.settings import Settings
@@ -48,7 +49,7 @@ class Collector:
         state: State,
         *,
         progress: Progress | None,
-        telemetry: Telemetry | None = None,
+        telemetry: TenantTelemetry | None = None,
         now: Callable[[], Ticks] | None = None,
         latest: LatestVersions,
     ) -> None:
@@ -68,16 +69,17 @@ class Collector:
         *,
         retry_wait: bool = True,
         progress: Progress | None = None,
-        telemetry: Telemetry | None = None,
+        telemetry: TenantTelemetry | None = None,
         now: Callable[[], Ticks] | None = None,
+        outlet: Outlet | None = None,
     ) -> Collector:
         """Check the declarative files, connect to the engine and take the state.
 
-        ``retry_wait`` off turns every wait between tries off. ``telemetry`` counts what is done.
-        ``now`` stands in for the clock of this machine. Raises an :class:`AquilaError` of the
-        part that is not ready.
+        ``outlet`` is the engine's side where other tenants are collected, too. ``retry_wait`` off
+        turns every wait between tries off. ``telemetry`` counts what is done. ``now`` stands in for
+        the clock of this machine. Raises an :class:`AquilaError` of the part that is not ready.
         """
-        sides = await Sides.open(settings, tree, retry_wait=retry_wait)
+        sides = await Sides.open(settings, tree, retry_wait=retry_wait, outlet=outlet)
         try:
             state = await open_state(settings, sides.engine)
         except BaseException:
@@ -127,14 +129,7 @@ class Collector:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
         read_once = {stream.name: asyncio.Event() for stream in self.streams}
         works = [self._repeat(stream, stop, read_once) for stream in self.streams]
-        await _together([*works, self._live(stop), self.latest.keep(stop)])
-
-    async def _live(self, stop: asyncio.Event) -> None:
-        """Give a sign of life now and then, until ``stop``."""
-        while self._telemetry is not None and not stop.is_set():
-            self._telemetry.beat()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _BEAT_SECONDS)
+        await _together([*works, self.latest.keep(stop)])
 
     def _last_complete(self) -> dict[str, float]:
         """When the last complete pass of each stream was, in seconds since 1970."""
@@ -160,6 +155,7 @@ class Collector:
         for join in stream.collect.joins.values():
             if join.stream in read_once:
                 await read_once[join.stream].wait()
+        failures = 0
         while not stop.is_set():
             report = await self._pass(stream, stop)
             read_once[stream.name].set()
@@ -174,8 +170,9 @@ class Collector:
                 error=report.error.message if report.error else None,
             )
             pause = interval.total_seconds()
-            if report.error is not None:
-                pause = min(pause, _AFTER_ERROR_SECONDS)
+            failures = 0 if report.error is None else failures + 1
+            if failures:
+                pause = min(pause, _AFTER_ERROR_SECONDS * 2 ** min(failures - 1, _DOUBLED))
             try:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
@@ -274,4 +271,5 @@ async def _together(works: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Resu
 _Result = TypeVar("_Result")
 _AFTER_ERROR_SECONDS = 60.0
 """Longest pause after a pass that failed; its own retries have waited already."""
-_BEAT_SECONDS = 5.0
+_DOUBLED = 10
+"""How often that pause is doubled while passes go on failing; it never exceeds the interval."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 from weakref import WeakSet
@@ -13,6 +12,7 @@ from aquila_mde.collect.delivery import Delivery
 from aquila_mde.collect.hunts import hunts_of
 from aquila_mde.collect.identity import IdentityReader, PassContext
 from aquila_mde.collect.joins import Join, Joins
+from aquila_mde.collect.outlet import Outlet
 from aquila_mde.collect.state import StreamStore
 from aquila_mde.collect.status import enabled_streams
 from aquila_mde.collect.stream_pass import Counts, Owner, Progress, StreamPass
@@ -23,10 +23,6 @@ from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import cloud_of
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.defender.hunting import HuntingApi
-from aquila_mde.elastic.bulk import RETRY as BULK_RETRY
-from aquila_mde.elastic.bulk import BulkSink
-from aquila_mde.elastic.client import Engine
-from aquila_mde.elastic.retry import RetryPolicy as EngineRetry
 from aquila_mde.errors import AquilaError, ConfigurationError
 from aquila_mde.settings import Settings
 from aquila_mde.streams.hunts import NamedHunt
@@ -35,7 +31,7 @@ from aquila_mde.streams.tree import PackageTree
 
 
 class Sides:
-    """The tenant's API and the engine. Made by :meth:`open`; an async context manager."""
+    """A tenant's API and the engine. Made by :meth:`open`; an async context manager."""
 
     def __init__(
         self,
@@ -45,9 +41,9 @@ class Sides:
         client: DefenderClient,
         graph: DefenderClient | None,
         hunts: list[NamedHunt],
-        engine: Engine,
+        outlet: Outlet,
+        own_outlet: bool,
         portal: str,
-        retry_wait: bool,
     ) -> None:
         self.settings = settings
         self.streams = streams
@@ -55,10 +51,11 @@ class Sides:
         self.hunts = hunts
         """The hunting queries that are run."""
         self._graph = graph
-        self.engine = engine
+        self._outlet, self._own_outlet = outlet, own_outlet
+        self.engine = outlet.engine
+        self.sink = outlet.sink
         self._deliveries: WeakSet[Delivery] = WeakSet()
         self._watches = {stream.name: PropertyWatch(stream) for stream in streams}
-        self.sink = BulkSink(engine, retry=replace(BULK_RETRY, wait=retry_wait))
         tenant = settings.tenant
         told = {"id": tenant.id, "portal": portal} | ({"name": tenant.name} if tenant.name else {})
         self._owner = Owner(tenant.id, tenant.namespace, told)
@@ -71,12 +68,14 @@ class Sides:
         *,
         retry_wait: bool = True,
         quota_share: int = 1,
+        outlet: Outlet | None = None,
     ) -> Self:
         """Check the declarative files and connect to the engine.
 
-        ``retry_wait`` off turns every wait between tries off. ``quota_share`` 2 uses half of what
-        Microsoft allows, so that a collector beside it has the other half. Raises an
-        :class:`AquilaError` of the part that is not ready.
+        ``outlet`` is the engine's side of a process that collects other tenants too; without it
+        one is opened and closed with the rest. ``retry_wait`` off turns every wait between tries
+        off. ``quota_share`` 2 uses half of what Microsoft allows, so that a collector beside it has
+        the other half. Raises an :class:`AquilaError` of the part that is not ready.
         """
         streams = enabled_streams(settings, tree)
         hunting = next((each for each in streams if each.collect.strategy == "hunting"), None)
@@ -84,7 +83,7 @@ class Sides:
         cloud = cloud_of(settings.tenant)
         clients: list[DefenderClient] = []
         retry = RetryPolicy(wait=retry_wait)
-        engine = await Engine.connect(settings.elasticsearch, retry=EngineRetry(wait=retry_wait))
+        used = outlet or await Outlet.open(settings.elasticsearch, retry_wait=retry_wait)
         try:
             clients.append(defender_client(settings, retry=retry))
             if hunting is not None and settings.hunting.api == "graph":
@@ -92,7 +91,8 @@ class Sides:
         except BaseException:
             for client in clients:
                 await client.aclose()
-            await engine.aclose()
+            if outlet is None:
+                await used.aclose()
             raise
         for stream in streams:
             graph = stream.collect.graph
@@ -110,9 +110,9 @@ class Sides:
             client=clients[0],
             graph=clients[1] if len(clients) > 1 else None,
             hunts=hunts,
-            engine=engine,
+            outlet=used,
+            own_outlet=outlet is None,
             portal=cloud.portal,
-            retry_wait=retry_wait,
         )
 
     async def __aenter__(self) -> Self:
@@ -131,7 +131,8 @@ class Sides:
         await self.client.aclose()
         if self._graph is not None:
             await self._graph.aclose()
-        await self.engine.aclose()
+        if self._own_outlet:
+            await self._outlet.aclose()
 
     def calls(self, stream: str) -> int:
         """Requests sent to Microsoft for ``stream`` so far."""
@@ -145,7 +146,7 @@ class Sides:
 
     def delivery(self, index: str, **options: int) -> Delivery:
         """What takes documents for ``index`` to the engine."""
-        made = Delivery(self.sink, index, **options)
+        made = Delivery(self.sink, index, queue=self._outlet.queue, owner=self.tenant_id, **options)
         self._deliveries.add(made)
         return made
 

@@ -1,9 +1,12 @@
-"""What a collector has done and how far behind it is, for Prometheus and for health checks."""
+"""What a process has done and how far behind it is: for Prometheus and for health checks.
+
+One :class:`Telemetry` is the process, and a :class:`TenantTelemetry` each tenant that it collects.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -36,72 +39,168 @@ class Readings:
 
 
 class Telemetry(Collector):
-    """Counts what one collector does. May be read from any thread."""
+    """Counts what a process does, tenant by tenant. May be read from any thread."""
 
-    def __init__(
-        self,
-        tenant: str,
-        intervals: Mapping[str, timedelta],
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        """``intervals`` are those of the enabled streams."""
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
-        self._tenant = tenant
-        self._intervals = {name: each.total_seconds() for name, each in intervals.items()}
-        self._now = now
+        self.now = now
         self._beat = now()
-        self._complete: dict[str, float] = {}
-        self._errors: dict[str, str] = {}
-        self._readings: Readings | None = None
+        self._tenants: dict[str, TenantTelemetry] = {}
+        self.counters = Counters(self.registry)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
 
+    def tenant(self, label: str, intervals: Mapping[str, timedelta]) -> TenantTelemetry:
+        """What counts for the tenant ``label`` from now on; ``intervals`` are its streams'."""
+        made = TenantTelemetry(self, label, intervals, earlier=self._tenants.get(label))
+        self._tenants = {**self._tenants, label: made}
+        return made
+
+    def labels(self) -> set[str]:
+        """The tenants that are counted."""
+        return set(self._tenants)
+
+    def forget(self, label: str) -> None:
+        """The tenant ``label`` is not collected any more."""
+        self._tenants = {name: each for name, each in self._tenants.items() if name != label}
+        self.counters.forget(label)
+
+    def beat(self) -> None:
+        """A sign of life of the event loop."""
+        self._beat = self.now()
+
+    def stuck(self) -> str:
+        """Why the process should be started anew; empty while it lives."""
+        silent = self.now() - self._beat
+        return f"no sign of life for {silent:.0f} s" if silent > _DEAF else ""
+
+    def unready(self) -> dict[str, dict[str, str]]:
+        """By tenant, the streams that are not collected as they should be, and why."""
+        found = {label: each.unready() for label, each in self._tenants.items()}
+        return {label: streams for label, streams in found.items() if streams}
+
+    def collect(self) -> Iterator[Metric]:
+        """What is worked out when somebody looks: the registry asks."""
+        info = InfoMetricFamily("aquila_mde_build", "The version of aquila_mde.")
+        info.add_metric([], {"version": __version__})
+        yield info
+        families = [
+            GaugeMetricFamily(f"aquila_mde_{name}", text, labels=labels)
+            for name, text, labels in _GAUGES
+        ]
+        for each in self._tenants.values():
+            for family, samples in zip(families, each.samples(), strict=True):
+                for labels, value in samples:
+                    if value is not None:
+                        family.add_metric((each.label, *labels), value)
+        yield from families
+
+
+_GAUGES = (
+    (
+        "lag_seconds",
+        "Time since the last complete pass began: what is older is collected.",
+        _LABELS,
+    ),
+    ("interval_seconds", "Time between two passes, by the settings.", _LABELS),
+    ("queue_bytes", "Documents that are sent or wait to be.", ("tenant",)),
+    ("quota_left_calls", "Calls that Microsoft still allows within the hour.", ("tenant", "path")),
+    (
+        "credential_days_left",
+        "Days until the certificate expires; of a secret that is not known.",
+        ("tenant",),
+    ),
+    (
+        "unknown_properties",
+        "Properties that are not mapped and that records have had since the start, each name once; "
+        "a sample of the records is looked at.",
+        _LABELS,
+    ),
+    ("tenant_up", "Whether the tenant is collected at all: 0 where it cannot be.", ("tenant",)),
+)
+_Samples = list[tuple[Sequence[str], float | None]]
+
+
+class Counters:
+    """What only ever grows."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *more: str) -> Counter:
-            labels = (*_LABELS, *more)
-            return Counter(f"aquila_mde_{name}", text, labels, registry=self.registry)
+            return Counter(f"aquila_mde_{name}", text, (*_LABELS, *more), registry=registry)
 
-        self._records = counter("records", "Records that the tenant gave.")
-        self._created = counter("documents_created", "Documents that the engine has taken.")
-        self._existing = counter(
+        self.records = counter("records", "Records that the tenant gave.")
+        self.created = counter("documents_created", "Documents that the engine has taken.")
+        self.existing = counter(
             "duplicates_suppressed", "Records that were delivered before and not indexed again."
         )
-        self._dead = counter("dead_letters", "Records that the engine refused for good.")
-        self._requests = counter("requests", "Requests to Microsoft, repeated ones included.")
-        self._retries = counter("retries", "Requests to Microsoft that were repeated.")
-        self._passes = counter("passes", "Passes that ended.", "outcome")
-        self._seconds = Histogram(
+        self.dead = counter("dead_letters", "Records that the engine refused for good.")
+        self.requests = counter("requests", "Requests to Microsoft, repeated ones included.")
+        self.retries = counter("retries", "Requests to Microsoft that were repeated.")
+        self.passes = counter("passes", "Passes that ended.", "outcome")
+        self.seconds = Histogram(
             "aquila_mde_pass_seconds",
             "How long a pass took.",
             _LABELS,
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        for stream in self._intervals:
-            for each in (self._records, self._created, self._existing, self._dead):
+        self._plain = (
+            *(self.records, self.created, self.existing, self.dead),
+            *(self.requests, self.retries),
+        )
+
+    def show(self, tenant: str, streams: Iterable[str]) -> None:
+        """Show zeros: an alert on something that is not there never fires."""
+        for stream in streams:
+            for each in self._plain:
                 each.labels(tenant, stream)
-            for each in (self._requests, self._retries):
-                each.labels(tenant, stream)
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
+
+    def forget(self, tenant: str) -> None:
+        """Show nothing of ``tenant`` any more."""
+        for each in (*self._plain, self.passes, self.seconds):
+            each.remove_by_labels({"tenant": tenant})
+
+
+class TenantTelemetry:
+    """What is counted of one tenant. Made by :meth:`Telemetry.tenant`."""
+
+    def __init__(
+        self,
+        whole: Telemetry,
+        label: str,
+        intervals: Mapping[str, timedelta],
+        *,
+        earlier: TenantTelemetry | None = None,
+    ) -> None:
+        self.label = label
+        self._counters = whole.counters
+        self._intervals = {name: each.total_seconds() for name, each in intervals.items()}
+        self._now = whole.now
+        self._complete: dict[str, float] = dict(earlier._complete) if earlier else {}
+        self._errors: dict[str, str] = {}
+        self._down = ""
+        self._readings: Readings | None = None
+        whole.counters.show(label, self._intervals)
 
     def watch(self, readings: Readings, last_complete: Mapping[str, float]) -> None:
         """Show ``readings`` from now on; the last complete passes are those of an earlier run."""
-        self._readings = readings
+        self._readings, self._down = readings, ""
         self._complete = {**last_complete, **self._complete}
 
-    def beat(self) -> None:
-        """A sign of life of the event loop."""
-        self._beat = self._now()
+    def failed(self, why: str) -> None:
+        """The tenant is not collected at all until :meth:`watch` is called again."""
+        self._readings, self._down = None, why
 
     def passed(self, report: StreamReport, *, began: float, retries: int) -> None:
         """Count a pass that began at ``began`` (seconds since 1970)."""
-        labels = (self._tenant, report.stream)
-        self._records.labels(*labels).inc(report.records)
-        self._created.labels(*labels).inc(report.created)
-        self._existing.labels(*labels).inc(report.existing)
-        self._dead.labels(*labels).inc(report.dead)
-        self._requests.labels(*labels).inc(report.requests)
-        self._retries.labels(*labels).inc(retries)
-        self._seconds.labels(*labels).observe(report.seconds)
+        labels, counters = (self.label, report.stream), self._counters
+        counters.records.labels(*labels).inc(report.records)
+        counters.created.labels(*labels).inc(report.created)
+        counters.existing.labels(*labels).inc(report.existing)
+        counters.dead.labels(*labels).inc(report.dead)
+        counters.requests.labels(*labels).inc(report.requests)
+        counters.retries.labels(*labels).inc(retries)
+        counters.seconds.labels(*labels).observe(report.seconds)
         if report.error is not None:
             self._errors[report.stream] = report.error.message
             outcome = "failed"
@@ -110,20 +209,17 @@ class Telemetry(Collector):
             outcome = "complete" if report.complete else "stopped"
         if outcome == "complete":
             self._complete[report.stream] = began
-        self._passes.labels(*labels, outcome).inc()
+        counters.passes.labels(*labels, outcome).inc()
 
     def lag(self, stream: str) -> float | None:
         """Seconds since which nothing of ``stream`` is known to be collected; ``None``: ever."""
         complete = self._complete.get(stream)
         return None if complete is None else max(0.0, self._now() - complete)
 
-    def stuck(self) -> str:
-        """Why the process should be started anew; empty while it lives."""
-        silent = self._now() - self._beat
-        return f"no sign of life for {silent:.0f} s" if silent > _DEAF else ""
-
     def unready(self) -> dict[str, str]:
         """The streams that are not collected as they should be, and why."""
+        if self._down:
+            return dict.fromkeys(self._intervals, self._down)
         found = {}
         for stream, interval in self._intervals.items():
             lag = self.lag(stream)
@@ -135,68 +231,18 @@ class Telemetry(Collector):
                 found[stream] = f"{lag:.0f} s behind, at an interval of {interval:.0f} s"
         return found
 
-    def collect(self) -> Iterator[Metric]:
-        """What is worked out when somebody looks: the registry asks."""
-        info = InfoMetricFamily("aquila_mde_build", "The version of aquila_mde.")
-        info.add_metric([], {"version": __version__})
-        yield info
-        yield self._gauge(
-            "lag_seconds",
-            "Time since the last complete pass began: what is older is collected.",
-            _LABELS,
-            [((self._tenant, each), self.lag(each)) for each in self._intervals],
-        )
-        yield self._gauge(
-            "interval_seconds",
-            "Time between two passes, by the settings.",
-            _LABELS,
-            [((self._tenant, each), value) for each, value in self._intervals.items()],
-        )
-        if self._readings is not None:
-            tenant = (self._tenant,)
-            yield self._gauge(
-                "queue_bytes",
-                "Documents that are sent or wait to be.",
-                ("tenant",),
-                [(tenant, float(self._readings.queue_bytes()))],
-            )
-            yield self._gauge(
-                "quota_left_calls",
-                "Calls that Microsoft still allows within the hour.",
-                ("tenant", "path"),
-                [
-                    ((self._tenant, path), float(left))
-                    for path, left in self._readings.quota_left().items()
-                ],
-            )
-            yield self._gauge(
-                "unknown_properties",
-                "Properties that are not mapped and that records have had since the start, each "
-                "name once; a sample of the records is looked at.",
-                _LABELS,
-                [
-                    ((self._tenant, stream), float(count))
-                    for stream, count in self._readings.unknown_properties().items()
-                ],
-            )
-            expires = self._readings.credential_expires
-            days = None if expires is None else (expires - self._now()) / 86_400
-            yield self._gauge(
-                "credential_days_left",
-                "Days until the certificate expires; of a secret that is not known.",
-                ("tenant",),
-                [(tenant, days)],
-            )
-
-    def _gauge(
-        self,
-        name: str,
-        text: str,
-        labels: Sequence[str],
-        samples: Sequence[tuple[Sequence[str], float | None]],
-    ) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(f"aquila_mde_{name}", text, labels=labels)
-        for values, value in samples:
-            if value is not None:
-                family.add_metric(values, value)
-        return family
+    def samples(self) -> list[_Samples]:
+        """The values of each of the gauges, by what the labels behind the tenant's are."""
+        watched = self._readings
+        expires = watched.credential_expires if watched else None
+        quota = watched.quota_left() if watched else {}
+        unknown = watched.unknown_properties() if watched else {}
+        return [
+            [((each,), self.lag(each)) for each in self._intervals],
+            [((each,), value) for each, value in self._intervals.items()],
+            [((), float(watched.queue_bytes()) if watched else None)],
+            [((path,), float(left)) for path, left in quota.items()],
+            [((), None if expires is None else (expires - self._now()) / 86_400)],
+            [((stream,), float(count)) for stream, count in unknown.items()],
+            [((), 0.0 if self._down else 1.0)],
+        ]

@@ -141,7 +141,7 @@ class Demo:
 
     def settings(self) -> Settings:
         """The settings of a collector between the two; nothing of the environment enters them."""
-        return Settings.model_construct(
+        return Settings(
             tenant=TenantSettings.model_validate(self._tenant.settings),
             elasticsearch=ElasticsearchSettings(url=self._engine.url),
             state=Path(self._folder.name) / "state.sqlite3",

@@ -5,6 +5,7 @@ Source: https://www.elastic.co/docs/reference/elasticsearch/security-privileges
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,20 +47,24 @@ class Key:
     encoded: str
 
 
-def role_of(
-    namespace: str, *, state_in_engine: bool, flavour: Flavour = "elasticsearch"
-) -> dict[str, Any]:
-    """The role descriptor for collecting, replaying and comparing in ``namespace``."""
+def role_of(places: Mapping[str, bool], *, flavour: Flavour = "elasticsearch") -> dict[str, Any]:
+    """The role descriptor for collecting, replaying and comparing in the namespaces ``places``.
+
+    The value of each says whether the state of its tenant lies in the engine.
+    """
     indices = [
-        {"names": [f"logs-{_PACKAGE}.*-{namespace}"], "privileges": list(_STREAMS)},
         {
-            "names": [f"logs-{_PACKAGE}.dead_letter-{namespace}"],
+            "names": [f"logs-{_PACKAGE}.*-{namespace}" for namespace in places],
+            "privileges": list(_STREAMS),
+        },
+        {
+            "names": [f"logs-{_PACKAGE}.dead_letter-{namespace}" for namespace in places],
             "privileges": list(_DEAD_LETTERS),
         },
     ]
-    if state_in_engine:
-        names = [state_index(_PACKAGE, namespace)]
-        indices.append({"names": names, "privileges": list(_STATE)})
+    states = [state_index(_PACKAGE, namespace) for namespace, kept in places.items() if kept]
+    if states:
+        indices.append({"names": states, "privileges": list(_STATE)})
     if not dialect.has_transforms(flavour):
         names = [latest_alias(f"{_PACKAGE}.*") + "-v*"]
         indices.append({"names": names, "privileges": list(_LATEST)})
@@ -68,7 +73,7 @@ def role_of(
 
 
 async def create_key(
-    engine: Engine, name: str, namespace: str, *, state_in_engine: bool, expires: str | None
+    engine: Engine, name: str, places: Mapping[str, bool], *, expires: str | None
 ) -> Key:
     """A new API key with that role and nothing else; ``expires`` is Elasticsearch's ``365d``.
 
@@ -82,7 +87,7 @@ async def create_key(
         )
     body: dict[str, Any] = {
         "name": name,
-        "role_descriptors": {_PACKAGE: role_of(namespace, state_in_engine=state_in_engine)},
+        "role_descriptors": {_PACKAGE: role_of(places)},
         "metadata": {"application": _PACKAGE},
     }
     if expires is not None:
@@ -98,16 +103,14 @@ class ApiKeyError(ConfigurationError):
     exit_code = ExitCode.ENGINE_ACCESS
 
 
-async def missing_privileges(
-    engine: Engine, namespace: str, *, state_in_engine: bool
-) -> list[str] | None:
-    """The privileges of the role that the login lacks.
+async def missing_privileges(engine: Engine, places: Mapping[str, bool]) -> list[str] | None:
+    """The privileges of the role for ``places`` that the login lacks.
 
     ``None`` where the engine does not say: it has no security, or is OpenSearch.
     """
     if engine.info.flavour != "elasticsearch":
         return None
-    role = role_of(namespace, state_in_engine=state_in_engine)
+    role = role_of(places)
     asked = {"cluster": role["cluster"], "index": role["indices"]}
     try:
         answer = await engine.request("POST", "_security/user/_has_privileges", asked)

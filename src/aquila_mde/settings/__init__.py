@@ -5,7 +5,8 @@ Variables: ``AQUILA_TENANT_ID``, ``AQUILA_CLIENT_ID``, ``AQUILA_CLIENT_SECRET``,
 ``AQUILA_STATE``, ``AQUILA_CA_FILE`` and, for the engine, ``ES_URL``, ``ES_API_KEY``,
 ``ES_USERNAME``, ``ES_PASSWORD``, ``ES_CA_FILE``, and, for Kibana, ``KIBANA_URL``,
 ``KIBANA_API_KEY``, ``KIBANA_CA_FILE`` and ``KIBANA_SPACE``. Any other setting is reached by its
-path with two underscores, for example ``AQUILA_TENANT__API_URL``.
+path with two underscores, for example ``AQUILA_TENANT__API_URL``. Those of a tenant are for a file
+with one tenant, not for one with a list of them.
 """
 
 from aquila_mde.settings.load import (
@@ -15,7 +16,7 @@ from aquila_mde.settings.load import (
     load_kibana_settings,
     load_monitoring_settings,
     load_onboarding_settings,
-    load_place,
+    load_places,
     load_settings,
 )
 from aquila_mde.settings.parts import (
@@ -29,11 +30,12 @@ from aquila_mde.settings.parts import (
     TenantSettings,
     UnfinishedTenant,
 )
-from aquila_mde.settings.whole import OnboardingSettings, Settings, is_enabled
+from aquila_mde.settings.whole import AllSettings, OnboardingSettings, Settings, is_enabled
 
 __all__ = [
     "CREDENTIALS",
     "VARIABLES",
+    "AllSettings",
     "CloudName",
     "ElasticsearchSettings",
     "HuntingSettings",
@@ -50,6 +52,6 @@ __all__ = [
     "load_kibana_settings",
     "load_monitoring_settings",
     "load_onboarding_settings",
-    "load_place",
+    "load_places",
     "load_settings",
 ]

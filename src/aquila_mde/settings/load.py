@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import (
-    ValidationError,
-)
-from pydantic_settings import (
-    SettingsConfigDict,
-)
+from pydantic import ConfigDict, ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings.parts import (
@@ -21,7 +20,14 @@ from aquila_mde.settings.parts import (
     MonitoringSettings,
     UnfinishedTenant,
 )
-from aquila_mde.settings.whole import Layered, OnboardingSettings, Settings, State
+from aquila_mde.settings.tenants import DEFAULT_STATE, State
+from aquila_mde.settings.whole import (
+    AllSettings,
+    Layered,
+    OnboardingSettings,
+    OneTenant,
+    SeveralTenants,
+)
 from aquila_mde.streams.faults import FaultsFoundError
 from aquila_mde.streams.yaml_source import YamlSource, dotted, read_yaml
 
@@ -46,6 +52,7 @@ VARIABLES = {
     "KIBANA_SPACE": ("kibana", "space"),
 }
 
+_LISTED_ID = re.compile(r"^tenants\[\d+\]\.id$")
 
 _Model = TypeVar("_Model", bound=Layered)
 
@@ -58,13 +65,22 @@ class _EngineOnly(Layered):
     elasticsearch: ElasticsearchSettings
 
 
+class _ListedPlace(UnfinishedTenant):
+    """What names the indices of one of several tenants."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: State | None = None
+
+
 class _PlaceOnly(Layered):
     """Settings of which only what names the collector's indices is read."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
     tenant: UnfinishedTenant = UnfinishedTenant()
-    state: State = Path("aquila-state.sqlite3")
+    tenants: tuple[_ListedPlace, ...] = ()
+    state: State = DEFAULT_STATE
 
 
 class _MaybeEngine(Layered):
@@ -91,13 +107,16 @@ class _KibanaOnly(Layered):
     kibana: KibanaSettings | None = None
 
 
-def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of ``file`` (may be none) and the environment.
+def load_settings(file: Path | None, environment: Mapping[str, str] | None = None) -> AllSettings:
+    """The settings of every tenant of ``file`` (may be none) and the environment.
 
     Raises :class:`ConfigurationError` that names every setting that is missing or wrong, by file
     and line where it came from a file, and never shows a value that may be a secret.
     """
-    return _load(Settings, file, environment)
+    given = _Given.read(file, environment)
+    model = SeveralTenants if "tenants" in given.values else OneTenant
+    with given.explained():
+        return AllSettings(model(**given.with_variables(("tenant", "elasticsearch"))).each())
 
 
 def load_onboarding_settings(
@@ -105,6 +124,12 @@ def load_onboarding_settings(
 ) -> OnboardingSettings:
     """What is known of a tenant before the application is registered; an absent file is empty."""
     there = file if file is not None and file.exists() else None
+    if "tenants" in _Given.read(there, environment).values:
+        raise ConfigurationError(
+            f"{there} has a list of tenants, and onboarding writes the settings of a single one.",
+            hint="Onboard each tenant with a file of its own (--config contoso.yml), and put what "
+            "it writes under tenant into the list.",
+        )
     return _load(OnboardingSettings, there, environment, ("tenant",))
 
 
@@ -122,10 +147,14 @@ def load_monitoring_settings(
     return _load(_MonitoringOnly, file, environment, ()).monitoring
 
 
-def load_place(file: Path | None, environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
-    """The namespace that is collected into, and whether the state lies in the engine."""
+def load_places(file: Path | None, environment: Mapping[str, str] | None = None) -> dict[str, bool]:
+    """The namespaces that are collected into, and whether the state of each lies in the engine."""
     found = _load(_PlaceOnly, file, environment, ("tenant",))
-    return found.tenant.namespace, found.state == "elasticsearch"
+    if not found.tenants:
+        return {found.tenant.namespace: found.state == "elasticsearch"}
+    return {
+        each.namespace: (each.state or found.state) == "elasticsearch" for each in found.tenants
+    }
 
 
 def find_engine_settings(
@@ -155,46 +184,89 @@ def _load(
     model: type[_Model],
     file: Path | None,
     environment: Mapping[str, str] | None,
-    sections: tuple[str, ...] = ("tenant", "elasticsearch"),
+    sections: tuple[str, ...] = ("elasticsearch",),
     *,
     kibana: dict[str, str] | None = None,
     engine: dict[str, str] | None = None,
 ) -> _Model:
-    environment = os.environ if environment is None else environment
-    source: YamlSource | None = None
-    values: dict[str, Any] = {}
-    if file is not None:
+    given = _Given.read(file, environment)
+    with given.explained():
+        merged = given.with_variables(sections)
+        if engine is not None:
+            merged = _for_engine(merged, engine)
+        return model(**(merged if kibana is None else _for_kibana(merged, kibana)))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the file says, and the variables beside it."""
+
+    source: YamlSource | None
+    values: dict[str, Any]
+    environment: Mapping[str, str]
+
+    @classmethod
+    def read(cls, file: Path | None, environment: Mapping[str, str] | None) -> _Given:
+        """Raises :class:`ConfigurationError` where ``file`` is no settings file."""
+        environment = os.environ if environment is None else environment
+        if file is None:
+            return cls(None, {}, environment)
         source, faults = read_yaml(file)
         if faults or source is None:
             raise FaultsFoundError(faults)
         values = {} if source.values is None else source.values
         if not isinstance(values, dict):
             raise ConfigurationError(f"{file} must hold a mapping of settings")
-    try:
-        merged = _with_variables(values, environment, sections)
-        if engine is not None:
-            merged = _for_engine(merged, engine)
-        return model(**(merged if kibana is None else _for_kibana(merged, kibana)))
-    except ValidationError as error:
-        lines = [_explain(item, source) for item in error.errors(include_url=False)]
-        raise ConfigurationError(
-            "The settings are not complete:\n" + "\n".join(f"  {line}" for line in lines),
-            hint="Set them in the settings file (--config) or by the environment variable named.",
-        ) from None
+        return cls(source, values, environment)
 
+    def with_variables(self, sections: tuple[str, ...]) -> dict[str, Any]:
+        """The values of the file, and over them those of variables for ``sections``."""
+        if "tenants" in self.values and "tenant" in sections:
+            self._refuse_one_tenant()
+        merged = {
+            key: dict(value) if isinstance(value, dict) else value
+            for key, value in self.values.items()
+        }
+        for variable, (section, key) in VARIABLES.items():
+            if section in sections and self.environment.get(variable):
+                part = merged.setdefault(section, {})
+                if isinstance(part, dict):
+                    part[key] = self.environment[variable]
+        return merged
 
-def _with_variables(
-    values: dict[str, Any], environment: Mapping[str, str], sections: tuple[str, ...]
-) -> dict[str, Any]:
-    merged = {
-        key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
-    }
-    for variable, (section, key) in VARIABLES.items():
-        if section in sections and environment.get(variable):
-            part = merged.setdefault(section, {})
-            if isinstance(part, dict):
-                part[key] = environment[variable]
-    return merged
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Make one error of all that a model finds wrong."""
+        try:
+            yield
+        except ValidationError as error:
+            lines = [_explain(item, self.source) for item in error.errors(include_url=False)]
+            raise ConfigurationError(
+                "The settings are not complete:\n" + "\n".join(f"  {line}" for line in lines),
+                hint="Set them in the settings file (--config) or by the environment variable "
+                "named.",
+            ) from None
+
+    def _refuse_one_tenant(self) -> None:
+        """Whom a section or a variable for one tenant is about cannot be told beside a list."""
+        file = self.source.file if self.source else "The file"
+        if "tenant" in self.values:
+            raise ConfigurationError(
+                f"{file} has both tenant and tenants.",
+                hint="Put the one tenant into the list, too.",
+            )
+        of_one = {name for name, (section, _) in VARIABLES.items() if section == "tenant"}
+        told = sorted(
+            name
+            for name, value in self.environment.items()
+            if value and (name in of_one or name.upper().startswith("AQUILA_TENANT__"))
+        )
+        if told:
+            raise ConfigurationError(
+                f"{', '.join(told)} is about one tenant, and {file} has a list of them.",
+                hint="Unset it, and say it in the list for the tenant that is meant; a secret by "
+                "client_secret_file.",
+            )
 
 
 def _for_engine(values: dict[str, Any], said: dict[str, str]) -> dict[str, Any]:
@@ -235,7 +307,7 @@ def _explain(item: Any, source: YamlSource | None) -> str:
         problem = "is missing"
     elif item["type"] == "extra_forbidden":
         problem = "is not a setting that is known"
-    elif name == "tenant.id":
+    elif item["type"].startswith("string") and (name == "tenant.id" or _LISTED_ID.match(name)):
         problem = "must be the tenant's GUID (Entra admin centre → Overview → Tenant ID)"
     if item["type"] == "missing" and len(location) == 1:
         needed = [v for v, path in VARIABLES.items() if path[0] == location[0]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -63,13 +63,19 @@ class TenantSettings(UnfinishedTenant):
 
     id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
     client_id: str = Field(min_length=1)
+    _instead: ClassVar[str] = " (AQUILA_CLIENT_SECRET)"
 
     @model_validator(mode="after")
     def _some_credential(self) -> Self:
         if all(getattr(self, name) is None for name in CREDENTIALS):
-            named = _CREDENTIALS_TEXT.replace("t,", "t (AQUILA_CLIENT_SECRET),", 1)
+            named = _CREDENTIALS_TEXT.replace("t,", f"t{self._instead},", 1)
             raise ValueError(f"needs a credential: {named}")
         return self
+
+    @property
+    def label(self) -> str:
+        """What people call it: its name or, without one, its id."""
+        return self.name or self.id
 
 
 class ElasticsearchSettings(Part):

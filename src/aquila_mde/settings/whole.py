@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import (
-    BeforeValidator,
-)
+from pydantic import Field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from aquila_mde.errors import ConfigurationError
 from aquila_mde.settings.parts import (
     ElasticsearchSettings,
     HuntingSettings,
     KibanaSettings,
     MonitoringSettings,
+    Part,
     StreamSettings,
     TenantSettings,
     UnfinishedTenant,
 )
+from aquila_mde.settings.tenants import (
+    DEFAULT_STATE,
+    ListedTenant,
+    Place,
+    State,
+    refuse_what_they_share,
+)
 from aquila_mde.streams.stream import Stream
 
-
-def _place(value: object) -> object:
-    if not isinstance(value, str | Path) or not Path(value).name:
-        raise ValueError("must be the path of a file, or elasticsearch")
-    return value
-
-
-State = Annotated[Literal["elasticsearch"] | Path, BeforeValidator(_place)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Layered(BaseSettings):
@@ -61,22 +61,130 @@ class Layered(BaseSettings):
         return env_settings, init_settings
 
 
-class Settings(Layered):
-    """Everything that one run of the collector is told."""
+class Settings(Part):
+    """Everything that the collection of one tenant is told."""
 
     tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
     kibana: KibanaSettings | None = None
-    state: State = Path("aquila-state.sqlite3")
+    state: State = DEFAULT_STATE
     """What remembers what was delivered: a file, which moves with the collector, or the engine."""
-    streams: dict[str, StreamSettings] = {}
+    streams: dict[str, StreamSettings] = Field(default_factory=dict)
     hunting: HuntingSettings = HuntingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
 
     def stream(self, name: str) -> StreamSettings:
         """The settings of the stream ``name``, with defaults where nothing was set."""
         return self.streams.get(name, StreamSettings())
+
+
+class _Shared(Layered):
+    """What a settings file says beside its tenants."""
+
+    elasticsearch: ElasticsearchSettings
+    kibana: KibanaSettings | None = None
+    state: State = DEFAULT_STATE
+    streams: dict[str, StreamSettings] = {}
+    hunting: HuntingSettings = HuntingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    log_level: LogLevel = "info"
+
+
+class OneTenant(_Shared):
+    """A settings file with a section ``tenant``; the environment alone is one, too."""
+
+    tenant: TenantSettings
+
+    def each(self) -> tuple[Settings, ...]:
+        """The settings of its tenant."""
+        return (_settings(self, self.tenant, self.state, self.streams, self.hunting),)
+
+
+class SeveralTenants(_Shared):
+    """A settings file with a list ``tenants``."""
+
+    tenants: tuple[ListedTenant, ...] = Field(min_length=1)
+
+    def each(self) -> tuple[Settings, ...]:
+        """The settings of each tenant: its own, and what is said for all of them.
+
+        Raises :class:`pydantic.ValidationError` where two tenants would get into each other's way.
+        """
+        refuse_what_they_share(self.tenants, self.state)
+        return tuple(
+            _settings(
+                self,
+                each.alone(),
+                each.state_beside(self.state),
+                each.streams_over(self.streams),
+                each.hunting_over(self.hunting),
+            )
+            for each in self.tenants
+        )
+
+
+@dataclass(frozen=True)
+class AllSettings:
+    """The settings of every tenant of one process."""
+
+    each: tuple[Settings, ...]
+    """One for each tenant, in the order of the file; what is shared is the same in all."""
+
+    @property
+    def shared(self) -> Settings:
+        """The settings of any tenant, for what is the same in all of them."""
+        return self.each[0]
+
+    def chosen(self, wanted: Sequence[str]) -> AllSettings:
+        """Those of the tenants ``wanted``, by name or id; of all where none is wanted.
+
+        Raises :class:`ConfigurationError` for one that there is not.
+        """
+        if not wanted:
+            return self
+        found = [self._called(name) for name in wanted]
+        return AllSettings(tuple(each for each in self.each if each in found))
+
+    def only(self) -> Settings:
+        """Those of the one tenant. Raises :class:`ConfigurationError` when there are several."""
+        if len(self.each) > 1:
+            raise ConfigurationError(
+                f"There are {len(self.each)} tenants, and this is done for one of them.",
+                hint=f"Name it with --tenant. The tenants are: {self._names()}.",
+            )
+        return self.each[0]
+
+    def _called(self, name: str) -> Settings:
+        for each in self.each:
+            if name.lower() in (each.tenant.id.lower(), (each.tenant.name or "").lower()):
+                return each
+        raise ConfigurationError(
+            f"There is no tenant {name!r} in the settings.",
+            hint=f"The tenants are: {self._names()}.",
+        )
+
+    def _names(self) -> str:
+        return ", ".join(each.tenant.label for each in self.each)
+
+
+def _settings(
+    shared: _Shared,
+    tenant: TenantSettings,
+    state: Place,
+    streams: dict[str, StreamSettings],
+    hunting: HuntingSettings,
+) -> Settings:
+    return Settings(
+        tenant=tenant,
+        elasticsearch=shared.elasticsearch,
+        kibana=shared.kibana,
+        state=state,
+        streams=streams,
+        hunting=hunting,
+        monitoring=shared.monitoring,
+        log_level=shared.log_level,
+    )
 
 
 class OnboardingSettings(Layered):

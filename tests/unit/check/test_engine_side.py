@@ -18,7 +18,7 @@ from aquila_mde.check.kibana import check_kibana
 from aquila_mde.elastic.assets import install
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.kibana import Kibana
-from aquila_mde.settings import Settings
+from aquila_mde.settings import AllSettings, Settings
 from aquila_mde.streams.tree import PackageTree
 
 TREE = PackageTree.default()
@@ -78,7 +78,7 @@ async def look(node: Node, *, installed: bool = True) -> dict[str, list[Finding]
         if installed:
             async with await Engine.connect(settings.elasticsearch) as engine:
                 await install(engine, TREE)
-        await check_engine(settings, TREE, findings)
+        await check_engine(AllSettings((settings,)), TREE, findings)
     found: dict[str, list[Finding]] = {}
     for each in findings.all:
         found.setdefault(each.what, []).append(each)
@@ -157,7 +157,7 @@ async def test_what_is_missing_and_what_somebody_has_changed() -> None:
             await install(engine, TREE)
         node.objects["_index_template/logs-aquila_mde.alert"]["priority"] = 1
         findings = Findings()
-        await check_engine(settings, TREE, findings)
+        await check_engine(AllSettings((settings,)), TREE, findings)
     (found,) = [each for each in findings.all if each.what == "package"]
     assert found.said == "other content: index template logs-aquila_mde.alert"
 
@@ -172,14 +172,14 @@ async def test_objects_of_fleet_are_fine_in_this_version_only() -> None:
             holder = body.get("policy", body)
             holder["_meta"] = {"managed_by": "fleet", "package": {"name": "aquila_mde"}}
         findings = Findings()
-        await check_engine(settings, TREE, findings)
+        await check_engine(AllSettings((settings,)), TREE, findings)
         (found,) = [each for each in findings.all if each.what == "package"]
         assert found.status is Status.OK
         assert "fleet" in found.said
         for name in [name for name in node.objects if name.startswith("_ingest/pipeline/")]:
             del node.objects[name]
         findings = Findings()
-        await check_engine(settings, TREE, findings)
+        await check_engine(AllSettings((settings,)), TREE, findings)
     (found,) = [each for each in findings.all if each.what == "package"]
     assert found.status is Status.FAILED
     assert "Integrations" in found.hint

@@ -30,7 +30,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def telemetry(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
-    telemetry = Telemetry("contoso", {"alert": timedelta(minutes=5)}, now=clock)
+    telemetry = Telemetry(now=clock)
+    telemetry.tenant("contoso", {"alert": timedelta(minutes=5)})
     with Monitor(telemetry, "127.0.0.1", 0) as monitor:
         monkeypatch.setenv("AQUILA_MONITORING__PORT", str(monitor.port))
         monkeypatch.setenv("AQUILA_MONITORING__ADDRESS", ANY)
@@ -49,8 +50,9 @@ def test_a_collector_that_lives_is_well(call: Call, telemetry: Telemetry, clock:
 def test_it_is_ready_when_its_streams_are(call: Call, telemetry: Telemetry, clock: Clock) -> None:
     answer = call("health", "--ready")
     assert answer.code == ExitCode.ENVIRONMENT
-    assert "not ready\n  alert: never collected yet" in answer.err
-    telemetry.passed(StreamReport("alert", 1, 1, 0, 0, 1, 1.0, True), began=clock.now, retries=0)
+    assert "not ready\n  contoso, alert: never collected yet" in answer.err
+    contoso = telemetry.tenant("contoso", {"alert": timedelta(minutes=5)})
+    contoso.passed(StreamReport("alert", 1, 1, 0, 0, 1, 1.0, True), began=clock.now, retries=0)
     assert call("health", "--ready").out == "The collector is ready.\n"
 
 

@@ -129,7 +129,7 @@ async def test_a_key_that_may_only_collect_is_made_and_shown_once(
     assert "azE6cw==" not in answer.out
     (body,) = asked
     assert (body["name"], body["expiration"]) == ("collector", "365d")
-    role = role_of("ours", state_in_engine=False)
+    role = role_of({"ours": False})
     assert body["role_descriptors"] == {"aquila_mde": role}
     assert json.loads(call("install", "--show-role").out) == role
 

@@ -46,3 +46,41 @@ def test_a_time_that_is_none_is_told(call: Call) -> None:
     called = call("rules", "try", "--last", "soon")
     assert called.code == ExitCode.SETTINGS
     assert "--last" in called.err
+
+
+SIGMA = """\
+title: Test
+logsource: {product: windows, category: process_creation}
+detection:
+  selection: {FileName: cmd.exe}
+  condition: selection
+"""
+
+
+def test_a_sigma_rule_becomes_a_query_or_a_rule(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "rule.yml"
+    file.write_text(SIGMA)
+    called = call("rules", "sigma", file, "--target", "eql")
+    assert called.code == 0
+    assert called.out == (
+        'any where mde.hunting.table:"DeviceProcessEvents" and process.name regex~ '
+        '"[cC][mM][dD]\\\\.[eE][xX][eE]"\n'
+    )
+    called = call("rules", "sigma", file, "--ndjson")
+    assert json.loads(called.out)["name"] == "Test"
+    file.write_text(SIGMA.replace("FileName", "FileTitle"))
+    called = call("rules", "sigma", file)
+    assert called.code == ExitCode.SETTINGS
+    assert "FileTitle" in called.err
+
+
+def test_the_pipeline_is_printed_for_sigma_cli(call: Call) -> None:
+    called = call("rules", "sigma", "--pipeline")
+    text = (PackageTree.default().package / "sigma" / "aquila_mde.yml").read_text()
+    assert (called.code, called.out) == (0, text)
+
+
+def test_a_sigma_rule_has_to_be_named(call: Call) -> None:
+    called = call("rules", "sigma")
+    assert called.code == ExitCode.SETTINGS
+    assert "name at least one file" in called.err

@@ -27,7 +27,7 @@ def test_it_prints_a_settings_file_that_reaches_it(
         lines.append(process.stdout.readline())
     file = tmp_path / "aquila.yml"
     file.write_text("".join(lines))
-    tenant = load_settings(file, {"ES_URL": "http://127.0.0.1:9200"}).tenant
+    tenant = load_settings(file, {"ES_URL": "http://127.0.0.1:9200"}).only().tenant
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{tenant.api_url}/_control/truth", trust_env=False)
     process.send_signal(signal.SIGTERM)

@@ -64,8 +64,10 @@ def test_the_state_is_shown_beside_a_collector_at_work(call: Call, state: Path) 
     assert machine.rstrip().endswith("pass unfinished")
     assert action.rstrip().endswith("The permission is missing.")
     assert vulnerability.split()[2:4] == ["2026-01-01T12:00:00Z", "2026-01-01T06:00:00Z"]
-    assert as_json["state"] == str(state)
+    assert as_json["states"] == {TENANT_ID: str(state)}
+    assert as_json["failed_tenants"] == []
     assert as_json["streams"][0] == {
+        "tenant": TENANT_ID,
         "stream": "alert",
         "index": "logs-aquila_mde.alert-default",
         "cursor": "2026-01-01T12:00:00.1234567Z",

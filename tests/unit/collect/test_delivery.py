@@ -4,7 +4,8 @@ from collections.abc import Sequence
 import pytest
 
 from aquila_mde.collect.delivery import Delivery
-from aquila_mde.elastic.bulk import Item, Outcome, Result
+from aquila_mde.collect.turns import Turns
+from aquila_mde.elastic.bulk import Documents, Item, Outcome, Result
 
 ITEM_LINES = b'{"create":{"_id":"00"}}\n%b\n'
 
@@ -139,3 +140,49 @@ async def test_an_error_of_the_caller_ends_what_is_under_way() -> None:
             await delivery.submit([item("a")], done)
             raise ValueError("page")
     assert settled == []
+
+
+async def test_several_share_one_bound_until_they_are_answered() -> None:
+    size = Documents.of([item("a")]).size
+    sink, queue, settled = Sink(), Turns(2 * size), []
+
+    async def done(outcomes: list[Outcome]) -> None:
+        settled.extend(outcome.index for outcome in outcomes)
+
+    def delivery(owner: str) -> Delivery:
+        return Delivery(sink, "i", queue=queue, owner=owner)
+
+    async with delivery("large") as large, delivery("small") as small:
+        for name in "ab":
+            await large.submit([item(name)], done)
+        await sink.opened(2)
+        third = asyncio.create_task(large.submit([item("c")], done))
+        first = asyncio.create_task(small.submit([item("d")], done))
+        await asyncio.sleep(0)
+        assert sink.sent == ["a", "b"]
+        # Answered and not settled yet: its bytes are free all the same.
+        sink.gates[0].set()
+        await first
+        await sink.opened(3)
+        assert sink.sent == ["a", "b", "d"]
+        assert queue.held == 2 * size
+        for gate in sink.gates:
+            gate.set()
+        await third
+        await sink.opened(4)
+        sink.gates[3].set()
+    assert sorted(settled) == ["a", "b", "c", "d"]
+    assert queue.held == 0
+
+
+async def test_what_was_given_up_holds_no_room() -> None:
+    sink, queue = Sink(), Turns(100)
+
+    async def done(outcomes: list[Outcome]) -> None:
+        pass
+
+    with pytest.raises(KeyboardInterrupt):
+        async with Delivery(sink, "i", queue=queue, owner="a") as delivery:
+            await delivery.submit([item("a")], done)
+            raise KeyboardInterrupt
+    assert queue.held == 0

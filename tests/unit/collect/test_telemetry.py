@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from aquila_mde.collect.monitor import Monitor, PortTakenError
 from aquila_mde.collect.report import StreamReport
-from aquila_mde.collect.telemetry import Readings, Telemetry
+from aquila_mde.collect.telemetry import Readings, Telemetry, TenantTelemetry
 from aquila_mde.errors import FatalError
 
 INTERVALS = {"alert": timedelta(minutes=5), "machine": timedelta(minutes=15)}
@@ -40,13 +40,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def telemetry(clock: Clock) -> Telemetry:
-    return Telemetry("contoso", INTERVALS, now=clock)
+def process(clock: Clock) -> Telemetry:
+    return Telemetry(now=clock)
 
 
 @pytest.fixture
-def monitor(telemetry: Telemetry) -> Iterator[Monitor]:
-    with Monitor(telemetry, ADDRESS, 0) as monitor:
+def telemetry(process: Telemetry) -> TenantTelemetry:
+    return process.tenant("contoso", INTERVALS)
+
+
+@pytest.fixture
+def monitor(process: Telemetry) -> Iterator[Monitor]:
+    with Monitor(process, ADDRESS, 0) as monitor:
         yield monitor
 
 
@@ -74,7 +79,7 @@ def samples(monitor: Monitor) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_what_passes_did_is_added_up(telemetry: Telemetry, monitor: Monitor) -> None:
+def test_what_passes_did_is_added_up(telemetry: TenantTelemetry, monitor: Monitor) -> None:
     telemetry.passed(report(), began=1.0, retries=0)
     telemetry.passed(report(complete=False), began=2.0, retries=2)
     telemetry.passed(report(error=FatalError("no")), began=3.0, retries=0)
@@ -93,7 +98,7 @@ def test_what_passes_did_is_added_up(telemetry: Telemetry, monitor: Monitor) -> 
 
 
 def test_what_is_asked_for_when_somebody_looks(
-    telemetry: Telemetry, monitor: Monitor, clock: Clock
+    telemetry: TenantTelemetry, monitor: Monitor, clock: Clock
 ) -> None:
     assert ("aquila_mde_lag_seconds", "alert") not in samples(monitor)
     expires = clock.now + 3 * 86_400
@@ -116,29 +121,57 @@ def test_what_is_asked_for_when_somebody_looks(
 
 
 def test_a_collector_is_ready_when_every_stream_is_collected_in_time(
-    telemetry: Telemetry, monitor: Monitor, clock: Clock
+    telemetry: TenantTelemetry, monitor: Monitor, clock: Clock
 ) -> None:
     telemetry.passed(report("alert"), began=clock.now, retries=0)
     status, text = ask(monitor, "/readyz")
     assert status == 503
-    assert json.loads(text)["streams"] == {"machine": "never collected yet"}
+    assert json.loads(text)["tenants"] == {"contoso": {"machine": "never collected yet"}}
     telemetry.passed(report("machine"), began=clock.now, retries=0)
-    assert ask(monitor, "/readyz") == (200, '{"status":"ok","streams":{}}')
+    assert ask(monitor, "/readyz") == (200, '{"status":"ok","tenants":{}}')
     telemetry.passed(report("machine", error=FatalError("no right")), began=0, retries=0)
-    assert json.loads(ask(monitor, "/readyz")[1])["streams"] == {"machine": "no right"}
+    assert json.loads(ask(monitor, "/readyz")[1])["tenants"] == {"contoso": {"machine": "no right"}}
     telemetry.passed(report("machine"), began=clock.now, retries=0)
     clock.now += 901
-    streams = json.loads(ask(monitor, "/readyz")[1])["streams"]
-    assert streams == {"alert": "901 s behind, at an interval of 300 s"}
+    tenants = json.loads(ask(monitor, "/readyz")[1])["tenants"]
+    assert tenants["contoso"] == {"alert": "901 s behind, at an interval of 300 s"}
+
+
+def test_each_tenant_is_told_apart_until_it_is_forgotten(
+    process: Telemetry, telemetry: TenantTelemetry, monitor: Monitor, clock: Clock
+) -> None:
+    def up() -> dict[str, float]:
+        return {
+            each.labels["tenant"]: each.value
+            for family in process.registry.collect()
+            for each in family.samples
+            if each.name == "aquila_mde_tenant_up"
+        }
+
+    fabrikam = process.tenant("fabrikam", {"alert": timedelta(minutes=5)})
+    for each in (telemetry, fabrikam):
+        each.watch(Readings(lambda: 0, dict, None, dict), dict.fromkeys(INTERVALS, clock.now))
+    assert ask(monitor, "/readyz")[0] == 200
+    fabrikam.failed("The secret is wrong.")
+    assert json.loads(ask(monitor, "/readyz")[1])["tenants"] == {
+        "fabrikam": {"alert": "The secret is wrong."}
+    }
+    assert up() == {"contoso": 1.0, "fabrikam": 0.0}
+    again = process.tenant("fabrikam", {"alert": timedelta(minutes=5)})
+    assert again.lag("alert") == 0
+    process.forget("fabrikam")
+    assert up() == {"contoso": 1.0}
+    assert "fabrikam" not in ask(monitor, "/metrics")[1]
+    assert ask(monitor, "/readyz")[0] == 200
 
 
 def test_a_loop_that_gives_no_sign_of_life_is_told(
-    telemetry: Telemetry, monitor: Monitor, clock: Clock
+    process: Telemetry, monitor: Monitor, clock: Clock
 ) -> None:
     assert ask(monitor, "/healthz")[0] == 200
     clock.now += 61
     assert ask(monitor, "/healthz") == (503, '{"status":"no sign of life for 61 s"}')
-    telemetry.beat()
+    process.beat()
     assert ask(monitor, "/healthz")[0] == 200
 
 
@@ -148,8 +181,8 @@ def test_what_is_not_there_says_what_is(monitor: Monitor) -> None:
     assert "/metrics" in text
 
 
-def test_a_port_that_is_taken_is_one_clear_error(telemetry: Telemetry, monitor: Monitor) -> None:
+def test_a_port_that_is_taken_is_one_clear_error(process: Telemetry, monitor: Monitor) -> None:
     with pytest.raises(PortTakenError) as raised:
-        Monitor(telemetry, ADDRESS, monitor.port)
+        Monitor(process, ADDRESS, monitor.port)
     assert str(monitor.port) in str(raised.value)
     assert "AQUILA_MONITORING__PORT" in raised.value.hint

@@ -16,6 +16,7 @@ from aquila_mde.build.docs.rows import FieldTable
 from aquila_mde.build.docs.rules import RulePage, spoken
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
+from aquila_mde.build.sigma import taxonomy
 from aquila_mde.dashboards.load import Dashboard
 from aquila_mde.hunting_pack.load import PackQuery
 from aquila_mde.hunting_pack.spec import LANGUAGES
@@ -83,7 +84,9 @@ def render_pages(
     pages["hunting-pack.md"] = templates.render(
         "hunting-pack.md.j2", pack=shown.pack, languages=LANGUAGES
     )
-    pages["detection-rules.md"] = templates.render("detection-rules.md.j2", page=shown.rules)
+    pages["detection-rules.md"] = templates.render(
+        "detection-rules.md.j2", page=shown.rules, sigma=taxonomy()
+    )
     pages["README.md"] = templates.render(
         "README.md.j2",
         **overview,

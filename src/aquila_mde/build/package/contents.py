@@ -63,7 +63,7 @@ def package_contents(tree: PackageTree) -> dict[str, bytes]:
                 found[path] = file.read_bytes()
     for built in built_files(tree):
         place = _in_package(built.path.relative_to(tree.root))
-        if place is not None:
+        if place is not None and is_allowed(place):
             found[place] = built.content.encode()
     return dict(sorted(found.items()))
 

@@ -1,0 +1,1 @@
+"""Rules that others wrote in Sigma, as queries over what hunting brings."""

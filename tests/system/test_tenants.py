@@ -1,0 +1,160 @@
+"""Many tenants in one process: nothing of one touches another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aquila_mde.errors import ExitCode
+from aquila_mde.simulator.server import SimulatorServer
+from aquila_mde.streams.tree import PackageTree
+from tests.system.conftest import Job
+from tests.system.tenants import Many
+
+STREAMS = ("alert", "machine")
+OTHERS: dict[str, Any] = {
+    "machine_action": {"enabled": False},
+    "vulnerability": {"enabled": False},
+}
+MakeMany = Callable[..., Many]
+
+
+@pytest.fixture
+def many(installed: str, namespace: str, tmp_path: Path) -> Iterator[MakeMany]:
+    """Makes tenants of two streams in which nothing happens by itself."""
+    with ExitStack() as opened:
+
+        def make(count: int, **options: Any) -> Many:
+            sizes = {"machines": 5, "alerts": 8, "actions": 0, "vulnerabilities": 0}
+            jobs = [
+                Job(
+                    opened.enter_context(
+                        SimulatorServer(
+                            **sizes
+                            | {"activity": 0, "quota_scale": None, "seed": 100 + number}
+                            | options
+                        )
+                    ),
+                    installed,
+                    f"{namespace}_{number}",
+                    tmp_path,
+                    PackageTree.default(),
+                )
+                for number in range(count)
+            ]
+            return Many(jobs, tmp_path, OTHERS)
+
+        yield make
+    with httpx.Client(base_url=installed, trust_env=False, timeout=120) as client:
+        client.delete(f"/_data_stream/*-{namespace}_*").raise_for_status()
+
+
+async def test_one_that_is_refused_stops_no_other(many: MakeMany) -> None:
+    work = many(4)
+    wrong, broken, whole = 0, 2, (1, 3)
+    secret = work.folder / "secret"
+    work.config(
+        {
+            wrong: {"client_secret": "a-wrong-secret"},
+            broken: {"client_secret": None, "client_secret_file": str(secret)},
+        }
+    )
+    done = work.run("collect", "--json", "--log-level", "debug")
+    assert done.returncode == ExitCode.SETTINGS, done.stderr
+    told = json.loads(done.stdout)
+    assert [each["tenant"] for each in told["failed_tenants"]] == [work.name(broken)]
+    refused = {each["tenant"] for each in told["streams"] if each["error"] is not None}
+    assert refused == {work.name(wrong)}
+    assert "AADSTS7000215" in done.stderr
+    assert f"tenant {work.name(wrong)}" in done.stderr
+    for number in whole:
+        assert await work.is_whole(number, *STREAMS)
+    secret.write_text(work.jobs[broken].simulator.client_secret)
+    work.config({broken: {"client_secret": None, "client_secret_file": str(secret)}})
+    assert work.run("collect").returncode == ExitCode.OK
+    for number in range(len(work.jobs)):
+        assert await work.is_whole(number, *STREAMS)
+
+
+async def test_a_damaged_state_is_that_of_its_tenant(many: MakeMany) -> None:
+    work = many(3)
+    work.config()
+    assert work.run("collect").returncode == ExitCode.OK
+    work.state(1).write_bytes(b"no database at all, but long enough to be taken for one" * 100)
+    for job in work.jobs:
+        job.simulator.control.add_alerts([{}, {}])
+    done = work.run("collect")
+    assert done.returncode == ExitCode.ENVIRONMENT
+    assert str(work.state(1)) in done.stderr
+    for number in (0, 2):
+        assert await work.is_whole(number, *STREAMS)
+    status = work.run("status", "--json")
+    assert status.returncode == ExitCode.ENVIRONMENT
+    told = json.loads(status.stdout)
+    assert {each["tenant"] for each in told["streams"]} == {work.name(0), work.name(2)}
+    work.state(1).unlink()
+    assert work.run("collect").returncode == ExitCode.OK
+    assert await work.is_whole(1, "alert")
+
+
+def test_only_the_tenants_that_are_named_are_asked(many: MakeMany) -> None:
+    work = many(3, now=datetime.now(UTC), running=True)
+    work.config()
+    last = work.jobs[2].simulator.tenant_id
+    assert work.run("collect", "--tenant", "TENANT-00", "--tenant", last).returncode == ExitCode.OK
+    assert work.polled() == {0, 2}
+    work.forget_requests()
+    unknown = work.run("collect", "--tenant", "nobody")
+    assert unknown.returncode == ExitCode.SETTINGS
+    assert "tenant-00, tenant-01, tenant-02" in unknown.stderr
+    between = ("--from", "2020-01-01", "--to", "2020-01-02")
+    for command in (
+        ("collect",),
+        ("check",),
+        ("reconcile",),
+        ("backfill", *between),
+        ("replay",),
+        ("status",),
+        ("hunt", "DeviceInfo | take 1"),
+    ):
+        work.forget_requests()
+        done = work.run(*command, "--tenant", work.name(1))
+        assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+        assert work.polled() <= {1}
+        assert not {work.name(0), work.name(2)} & set(done.stdout.split())
+    several = work.run("hunt", "DeviceInfo | take 1")
+    assert several.returncode == ExitCode.SETTINGS
+    assert "--tenant" in several.stderr
+
+
+def test_what_one_tenant_knows_is_nowhere_else(many: MakeMany) -> None:
+    work = many(3)
+    secrets = [job.simulator.client_secret for job in work.jobs]
+    assert len(set(secrets)) == 3
+    work.config({1: {"client_secret": secrets[0]}})
+    done = work.run("collect", "--log-level", "debug")
+    assert done.returncode == ExitCode.SIGN_IN
+    for secret in secrets:
+        assert secret not in done.stdout + done.stderr
+    for number, job in enumerate(work.jobs):
+        state = b"".join(
+            file.read_bytes() for file in work.folder.glob(f"{work.state(number).name}*")
+        )
+        others = [other.simulator for other in work.jobs if other is not job]
+        for word in (*secrets, *(other.tenant_id for other in others)):
+            assert word.encode() not in state
+    for number in (0, 2):
+        job = work.jobs[number]
+        asked = {each["organization"]["name"] for each in job.documents("alert")}
+        assert asked == {work.name(number)}
+    # Nothing was made for the one that was refused.
+    assert work.jobs[0].ask("GET", f"/_data_stream/*-{work.jobs[1].namespace}") == {
+        "data_streams": []
+    }
