@@ -23,6 +23,7 @@ TENANT = {
     "client_id": "11111111-1111-1111-1111-111111111111",
     "certificate": "/run/secrets/aquila-mde/aquila.pem",
 }
+OTHER = "22222222-2222-2222-2222-222222222222"
 SETTINGS = {
     "tenant": TENANT,
     "elasticsearch": {"url": "https://elasticsearch.example.com:9200"},
@@ -127,6 +128,17 @@ def test_the_collector_takes_the_settings_that_it_gets(tmp_path: Path, kind: str
         assert mounts[str(Path(str(settings.state)).parent)] == claims[0]["metadata"]["name"]
     else:
         assert (settings.state, claims) == ("elasticsearch", [])
+
+
+@pytest.mark.helm
+def test_a_list_of_tenants_takes_the_place_of_the_one(tmp_path: Path) -> None:
+    both = [TENANT | {"namespace": "one"}, TENANT | {"id": OTHER, "namespace": "two"}]
+    without = {name: value for name, value in SETTINGS.items() if name != "tenant"}
+    objects = rendered(tmp_path, settings=without | {"tenants": both})
+    file = tmp_path / "aquila.yml"
+    file.write_text(objects["ConfigMap"]["data"][file.name], encoding="utf-8")
+    names = [each.tenant.namespace for each in load_settings(file, {}).each]
+    assert names == ["one", "two"]
 
 
 @pytest.mark.helm

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+import httpx
 import yaml
 
+from aquila_mde.errors import ExitCode
 from aquila_mde.settings import AllSettings, load_settings
 from tests.system.conftest import Job
 
 PROGRAM = Path(sys.executable).with_name("aquila-mde")
+
+PATHS = {"alert": "/api/alerts", "machine": "/api/machines"}
+WITHIN = 300.0
+"""Seconds after which a condition counts as one that never comes."""
 
 
 @dataclass
@@ -70,6 +80,12 @@ class Many:
         """The numbers of the tenants that were asked for anything."""
         return {at for at, job in enumerate(self.jobs) if job.simulator.control.requests}
 
+    def polls(self, number: int, stream: str) -> int:
+        """How often a tenant was asked for ``stream`` since the requests were forgotten."""
+        path = PATHS[stream]
+        requests = self.jobs[number].simulator.control.requests
+        return sum(each.path == path and each.status == 200 for each in requests)
+
     def forget_requests(self) -> None:
         for job in self.jobs:
             job.simulator.control.clear_requests()
@@ -87,3 +103,67 @@ class Many:
         """Whether the index of a tenant holds what the tenant does, and nothing else."""
         found = [await self.jobs[number].compare(stream) for stream in streams]
         return all(each.perfect for each in found)
+
+
+class Running:
+    """``aquila-mde run`` over the tenants, until the context ends."""
+
+    def __init__(self, work: Many, port: int) -> None:
+        self.log = work.folder / "run.log"
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+        self._work = work
+
+    def __enter__(self) -> Self:
+        config = self._work.folder / "settings.yml"
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM, "run", "--config", config], stdout=output, stderr=output
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+        self._process.terminate()
+        try:
+            self._process.wait(120)
+        finally:
+            self._process.kill()
+        if error is None:
+            assert self._process.returncode == ExitCode.OK, self.log.read_text()
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Wait for ``done``, as long as the process lives."""
+        deadline = time.monotonic() + WITHIN
+        while not done():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()[-4_000:]
+            time.sleep(0.2)
+
+    def reload(self) -> None:
+        """Tell it to read the settings anew."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def unready(self) -> dict[str, dict[str, str]] | None:
+        """By tenant and stream, what it says is not as it should be; None before it answers."""
+        try:
+            found: dict[str, dict[str, str]] = self._client.get("/readyz").json()["tenants"]
+        except httpx.ConnectError:
+            return None
+        return found
+
+    def most_memory(self) -> int:
+        """The most bytes of memory that it has had so far."""
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) << 10
+
+    def tenants_told(self, message: str) -> list[str]:
+        """The tenants that ``message`` was logged of."""
+        # The last line may be half written.
+        lines = self.log.read_text().split("\n")[:-1]
+        said = [each for each in map(json.loads, lines) if each["message"] == message]
+        return [each["aquila"]["tenant"] for each in said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,16 +14,17 @@ import httpx
 import pytest
 
 from aquila_mde.errors import ExitCode
+from aquila_mde.preview import ask
+from aquila_mde.preview.ask import Choice
 from aquila_mde.simulator.server import SimulatorServer
+from aquila_mde.streams.latest import TENANT_FIELD
 from aquila_mde.streams.tree import PackageTree
+from tests.system.conftest import STREAMS as EVERY
 from tests.system.conftest import Job
-from tests.system.tenants import Many
+from tests.system.tenants import Many, Running
 
 STREAMS = ("alert", "machine")
-OTHERS: dict[str, Any] = {
-    "machine_action": {"enabled": False},
-    "vulnerability": {"enabled": False},
-}
+MEMORY = 250_000_000
 MakeMany = Callable[..., Many]
 
 
@@ -31,7 +33,7 @@ def many(installed: str, namespace: str, tmp_path: Path) -> Iterator[MakeMany]:
     """Makes tenants of two streams in which nothing happens by itself."""
     with ExitStack() as opened:
 
-        def make(count: int, **options: Any) -> Many:
+        def make(count: int, *, streams: tuple[str, ...] = STREAMS, **options: Any) -> Many:
             sizes = {"machines": 5, "alerts": 8, "actions": 0, "vulnerabilities": 0}
             jobs = [
                 Job(
@@ -49,11 +51,19 @@ def many(installed: str, namespace: str, tmp_path: Path) -> Iterator[MakeMany]:
                 )
                 for number in range(count)
             ]
-            return Many(jobs, tmp_path, OTHERS)
+            off = {each: {"enabled": False} for each in EVERY if each not in streams}
+            return Many(jobs, tmp_path, off | {"alert": {"interval": "15s"}})
 
         yield make
     with httpx.Client(base_url=installed, trust_env=False, timeout=120) as client:
         client.delete(f"/_data_stream/*-{namespace}_*").raise_for_status()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: int = server.getsockname()[1]
+    return found
 
 
 async def test_one_that_is_refused_stops_no_other(many: MakeMany) -> None:
@@ -83,6 +93,88 @@ async def test_one_that_is_refused_stops_no_other(many: MakeMany) -> None:
         assert await work.is_whole(number, *STREAMS)
 
 
+async def test_forty_of_which_three_fail(many: MakeMany, port: int) -> None:
+    """The others keep their intervals, and there is an end to the memory that they need."""
+    work = many(40, streams=("alert",), alerts=300)
+    wrong, expired, silent = 5, 17, 31
+    whole = [number for number in range(40) if number not in (wrong, expired, silent)]
+    work.jobs[expired].simulator.control.expire_secret()
+    # Takes connections and never says a word, which is worse than being refused.
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as nobody:
+        address = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+        work.config(
+            {
+                wrong: {"client_secret": "a-wrong-secret"},
+                silent: {"api_url": address, "sign_in_url": address},
+            },
+            monitoring={"port": port},
+        )
+        with Running(work, port) as process:
+            failing = {work.name(number) for number in (wrong, expired, silent)}
+            process.until(lambda: set(process.unready() or ()) == failing)
+            work.forget_requests()
+            for job in work.jobs:
+                job.simulator.control.add_alerts([{}, {}, {}])
+            process.until(lambda: min(work.polls(number, "alert") for number in whole) >= 3)
+            process.until(lambda: set(process.unready() or ()) == failing)
+            memory = process.most_memory()
+            told = process.unready() or {}
+            # The one that does not answer has to be given up before the process can end.
+            nobody.close()
+    assert memory <= MEMORY, f"{memory / 1e6:.0f} MB"
+    for number in whole:
+        assert await work.is_whole(number, "alert")
+    assert "AADSTS7000215" in told[work.name(wrong)]["alert"]
+    assert "expired" in told[work.name(expired)]["alert"]
+    assert sorted(process.tenants_told("Collecting")) == [work.name(each) for each in range(40)]
+
+
+async def test_the_list_is_read_anew(many: MakeMany, port: int) -> None:
+    """What comes, goes or changes in the list is noticed by nobody else."""
+    work = many(3, streams=("alert",))
+    new, changed, kept = 0, 1, 2
+    wrong = {changed: {"client_secret": "a-wrong-secret"}}
+    work.config(wrong, without=new, monitoring={"port": port})
+    with Running(work, port) as process:
+        process.until(lambda: set(process.unready() or ()) == {work.name(changed)})
+        assert work.polls(new, "alert") == 0
+        work.config(monitoring={"port": port})
+        process.reload()
+        process.until(lambda: work.polls(new, "alert") > 0 and process.unready() == {})
+        work.config(without=changed, monitoring={"port": port})
+        process.reload()
+        ended = "The tenant is not collected any more"
+        process.until(lambda: process.tenants_told(ended) == [work.name(changed)])
+        work.forget_requests()
+        process.until(lambda: min(work.polls(each, "alert") for each in (new, kept)) >= 2)
+        assert work.polls(changed, "alert") == 0
+    # The one that changed nothing was begun once.
+    begun = process.tenants_told("Collecting")
+    assert sorted(begun) == sorted(work.name(each) for each in (new, changed, changed, kept))
+    for number in range(3):
+        assert await work.is_whole(number, "alert")
+
+
+async def test_one_that_cannot_be_opened_is_tried_again(many: MakeMany, port: int) -> None:
+    work = many(2, streams=("alert",))
+    late, whole = 0, 1
+    secret = work.folder / "secret"
+    work.config(
+        {late: {"client_secret": None, "client_secret_file": str(secret)}},
+        monitoring={"port": port},
+    )
+    with Running(work, port) as process:
+        process.until(lambda: work.polls(whole, "alert") >= 2)
+        told = process.unready() or {}
+        assert set(told) == {work.name(late)}
+        assert str(secret) in told[work.name(late)]["alert"]
+        assert set(process.tenants_told("The tenant is not collected")) == {work.name(late)}
+        secret.write_text(work.jobs[late].simulator.client_secret)
+        process.until(lambda: process.unready() == {})
+    for number in (late, whole):
+        assert await work.is_whole(number, "alert")
+
+
 async def test_a_damaged_state_is_that_of_its_tenant(many: MakeMany) -> None:
     work = many(3)
     work.config()
@@ -102,6 +194,22 @@ async def test_a_damaged_state_is_that_of_its_tenant(many: MakeMany) -> None:
     work.state(1).unlink()
     assert work.run("collect").returncode == ExitCode.OK
     assert await work.is_whole(1, "alert")
+
+
+async def test_the_dashboard_of_health_tells_them_apart(many: MakeMany) -> None:
+    work = many(2, streams=("alert",), now=datetime.now(UTC))
+    work.config()
+    assert work.run("collect").returncode == ExitCode.OK
+    first, second = (job.simulator.tenant_id for job in work.jobs)
+    async with await work.jobs[0].engine() as engine:
+        preview = await ask(engine, PackageTree.default())
+    (health,) = [one for one in preview.dashboards if one.dashboard.name == "collector-health"]
+    assert health.dashboard.spec.controls[0].field == TENANT_FIELD
+    for tenant, other in ((first, second), (second, first)):
+        shown = health.rows[Choice(tenant)]["How far each stream was collected"]
+        assert [row.keys for row in shown] == [("alert", tenant)]
+        everybody = health.rows[Choice()]["How far each stream was collected"]
+        assert {("alert", tenant), ("alert", other)} <= {row.keys for row in everybody}
 
 
 def test_only_the_tenants_that_are_named_are_asked(many: MakeMany) -> None:

@@ -95,4 +95,4 @@ class _Run:
 def _shared(settings: AllSettings) -> tuple[object, ...]:
     """What cannot be changed for one tenant alone."""
     any_ = settings.shared
-    return any_.elasticsearch, any_.monitoring
+    return any_.elasticsearch, any_.monitoring, len(settings.each) > 1

@@ -145,6 +145,11 @@ async def collect_incremental(
             position=page.done_until if field else None,
             unexpanded=page.unexpanded,
         )
+        del page
+        if client.holds_room:
+            # None of a large page is left when another tenant's takes its place.
+            await work.settled()
+            client.leave_room()
         if stop.is_set():
             return False
     return True
@@ -175,6 +180,7 @@ async def _by_service_clock(
                     service_time=format_ticks(page.server_time),
                 )
                 since = max(0, page.server_time - ticks_of(look_back))
+                del page
                 async for again in read_since(client, collection, since, None, stream=stream.name):
                     yield again
                 return

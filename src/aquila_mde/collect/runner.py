@@ -223,6 +223,8 @@ class Collector:
             # A state that cannot be read or written may not take this either.
             with suppress(StateError):
                 store.fail(error.message)
+        finally:
+            self._sides.client.leave_room()
         report = StreamReport(
             stream=stream.name,
             records=counts.records,

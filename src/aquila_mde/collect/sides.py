@@ -19,7 +19,7 @@ from aquila_mde.collect.stream_pass import Counts, Owner, Progress, StreamPass
 from aquila_mde.collect.telemetry import Readings
 from aquila_mde.collect.unknown import PropertyWatch
 from aquila_mde.defender.auth import Credential, TokenSource
-from aquila_mde.defender.client import DefenderClient, RetryPolicy
+from aquila_mde.defender.client import DefenderClient, RetryPolicy, Room
 from aquila_mde.defender.clouds import cloud_of
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.defender.hunting import HuntingApi
@@ -84,10 +84,11 @@ class Sides:
         clients: list[DefenderClient] = []
         retry = RetryPolicy(wait=retry_wait)
         used = outlet or await Outlet.open(settings.elasticsearch, retry_wait=retry_wait)
+        room = used.room(settings.tenant.id)
         try:
-            clients.append(defender_client(settings, retry=retry))
+            clients.append(defender_client(settings, retry=retry, room=room))
             if hunting is not None and settings.hunting.api == "graph":
-                clients.append(defender_client(settings, retry=retry, graph=True))
+                clients.append(defender_client(settings, retry=retry, graph=True, room=room))
         except BaseException:
             for client in clients:
                 await client.aclose()
@@ -230,7 +231,11 @@ class Sides:
 
 
 def defender_client(
-    settings: Settings, *, retry: RetryPolicy | None = None, graph: bool = False
+    settings: Settings,
+    *,
+    retry: RetryPolicy | None = None,
+    graph: bool = False,
+    room: Room | None = None,
 ) -> DefenderClient:
     """What calls the Defender API of the tenant; with ``graph``, Microsoft Graph."""
     tenant = settings.tenant
@@ -241,6 +246,7 @@ def defender_client(
         tenant_label=tenant.name or tenant.id,
         ca_file=tenant.ca_file,
         retry=retry,
+        room=room,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,6 +25,13 @@ from aquila_mde.streams.tree import PackageTree
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
 """Seconds until a tenant that could not be opened is tried again: each time twice as many."""
+_APART_SECONDS = 0.5
+"""Between the beginnings of two tenants: all at once they would need more of everything."""
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+"""glibc's numbers for them, from malloc.h."""
+_LARGE = 128 << 10
+_GRACE_SECONDS = 30.0
+"""For the page under way, once a tenant is to be stopped. What is cut off then is read again."""
 _BEAT_SECONDS = 5.0
 
 
@@ -53,7 +62,9 @@ async def collect_tenants(
     """
     for each in settings.each:
         enabled_streams(each, tree)
-    async with await Outlet.open(settings.shared.elasticsearch) as outlet:
+    async with await Outlet.open(
+        settings.shared.elasticsearch, alone=len(settings.each) == 1
+    ) as outlet:
 
         async def collect(each: Settings) -> list[StreamReport]:
             shown = progress_of(each, settings, progress)
@@ -133,7 +144,8 @@ class Tenants:
             enabled_streams(each, self._tree)
 
     def take(self, settings: AllSettings) -> None:
-        """Go on with ``settings``, of which the engine is the same as before.
+        """Go on with ``settings``, of which the engine is the same as before, and whether there are
+        several tenants.
 
         A tenant that is not among them is stopped, one of which something has changed is started
         anew, each after its page under way; the others do not notice.
@@ -143,8 +155,16 @@ class Tenants:
 
     async def run(self) -> None:
         """Collect until :meth:`stop`. Raises what ends a single tenant, or all of them."""
+        settings = self._settings
+        # Signing in takes a thread, and so does looking up a host: those of tenants whose hosts do
+        # not answer may not be all that there are.
+        threads = ThreadPoolExecutor(8 + 2 * len(settings.each), thread_name_prefix="tenants")
+        asyncio.get_running_loop().set_default_executor(threads)
+        alone = len(settings.each) == 1
+        if not alone:
+            _share_the_heap()
         async with (
-            await Outlet.open(self._settings.shared.elasticsearch) as outlet,
+            await Outlet.open(settings.shared.elasticsearch, alone=alone) as outlet,
             self._alive(),
         ):
             try:
@@ -167,12 +187,19 @@ class Tenants:
         for tenant_id, run in list(self._runs.items()):
             if run.task.done():
                 del self._runs[tenant_id]
-                run.task.result()
-            elif wanted.get(tenant_id) != run.settings:
+                if not run.task.cancelled():
+                    run.task.result()
+                label = run.settings.tenant.label
+                if tenant_id not in wanted and not self._stop.is_set():
+                    _log.info("The tenant is not collected any more", tenant=label)
+            elif wanted.get(tenant_id) != run.settings and not run.stop.is_set():
                 run.stop.set()
-        for tenant_id, settings in wanted.items():
-            if tenant_id not in self._runs:
-                self._runs[tenant_id] = self._started(settings, outlet)
+                # One that waits for an answer that may never come keeps nobody else waiting.
+                asyncio.get_running_loop().call_later(_GRACE_SECONDS, run.task.cancel)
+        new = [each for tenant_id, each in wanted.items() if tenant_id not in self._runs]
+        for number, settings in enumerate(new):
+            after = number * _APART_SECONDS
+            self._runs[settings.tenant.id] = self._started(settings, outlet, after)
         if self._telemetry is not None:
             labels = {run.settings.tenant.label for run in self._runs.values()}
             for label in self._telemetry.labels() - labels:
@@ -188,12 +215,12 @@ class Tenants:
         finally:
             changed.cancel()
 
-    def _started(self, settings: Settings, outlet: Outlet) -> _Run:
+    def _started(self, settings: Settings, outlet: Outlet, after: float) -> _Run:
         telemetry = self._counts.pop(settings.tenant.id, None) or self._counted(settings)
         stop = asyncio.Event()
         with structlog.contextvars.bound_contextvars(tenant=settings.tenant.label):
             # Takes the context with it, so that everything it logs names the tenant.
-            task = asyncio.create_task(self._keep(settings, outlet, stop, telemetry))
+            task = asyncio.create_task(self._keep(settings, outlet, stop, telemetry, after))
         return _Run(settings, stop, task)
 
     def _counted(self, settings: Settings) -> TenantTelemetry | None:
@@ -212,8 +239,10 @@ class Tenants:
         outlet: Outlet,
         stop: asyncio.Event,
         telemetry: TenantTelemetry | None,
+        after: float,
     ) -> None:
         """Collect one tenant until ``stop``, whatever comes in between."""
+        await _waited(stop, after)
         pause = _FIRST_PAUSE
         while not stop.is_set():
             try:
@@ -228,8 +257,7 @@ class Tenants:
                     raise
                 why = _told(error, telemetry)
                 _log.error("The tenant is not collected", error=why, again_in=f"{pause:.0f} s")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
+                await _waited(stop, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     @asynccontextmanager
@@ -252,6 +280,24 @@ class _Run:
     settings: Settings
     stop: asyncio.Event
     task: asyncio.Task[None]
+
+
+def _share_the_heap() -> None:
+    """Keep memory together, where the C library is one that can be told.
+
+    Each thread would get a heap of its own, of which little is ever given back; and what is large
+    would leave holes in it, while pages of its own go back to the system.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, 1)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+async def _waited(stop: asyncio.Event, seconds: float) -> None:
+    """Return after ``seconds``, or at ``stop``."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _beat(beat: Callable[[], None]) -> None:

@@ -28,6 +28,8 @@ __all__ = ["Credential", "Token", "TokenSource"]
 _log = structlog.get_logger(__name__)
 _RENEW_BEFORE = 300.0
 _RETRY_RENEWAL = 30.0
+_SIGN_IN_SECONDS = 30.0
+"""A token is small: who has not sent it by then will not, and a thread waits for it."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,10 @@ class Transport:
 
     def __init__(self, ca_file: Path | None) -> None:
         self.answer: httpx.Response | None = None
-        self._options: dict[str, Any] = {"verify": tls_context(ca_file), "timeout": timeouts()}
+        self._options: dict[str, Any] = {
+            "verify": tls_context(ca_file),
+            "timeout": timeouts(_SIGN_IN_SECONDS),
+        }
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         return self._ask("GET", url, options)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -37,6 +39,8 @@ _QUERY_SECONDS = 240.0
 """A hunting query may take 200 seconds."""
 _FOR_EVER = (ExpandFailedError, HeavyQueryError)
 """Errors that another try does not help against."""
+_SMALL = 256 << 10
+"""Bytes of an answer up to which it needs no room."""
 _FILE_ENCODING = {"Accept-Encoding": "identity"}
 
 
@@ -64,6 +68,23 @@ class Answer:
     request_id: str | None
     retires: str | None = None
     """When the endpoint is taken away (``Sunset``, RFC 8594), where the service says so."""
+
+
+class Room(Protocol):
+    """Room for what is large: answers and files that are read at the same time by many tenants."""
+
+    async def enter(self) -> None:
+        """Wait for room for this task, unless it has it."""
+        ...
+
+    def leave(self) -> None:
+        """Let go of the room that this task has, if it has any."""
+        ...
+
+    @property
+    def taken(self) -> bool:
+        """Whether this task has room."""
+        ...
 
 
 Judge = Callable[[int, AquilaError], AquilaError | None]
@@ -95,7 +116,9 @@ class DefenderClient:
         tenant_label: str,
         ca_file: Path | None = None,
         retry: RetryPolicy | None = None,
+        room: Room | None = None,
     ) -> None:
+        """``room`` is asked for what is large, where memory is shared with other tenants."""
         self.tokens = tokens
         self._cloud = cloud
         self._tenant = tenant_label
@@ -104,7 +127,8 @@ class DefenderClient:
         self._calls: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         self._page_limits: defaultdict[tuple[str, ...], PageLimit] = defaultdict(PageLimit)
-        self._http = http_client(ca_file)
+        self._http = http_client(ca_file, sparing=room is not None)
+        self._room = room
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -129,6 +153,16 @@ class DefenderClient:
     def page_limit(self, path: str, expand: tuple[str, ...] = ()) -> PageLimit:
         """What is known about the longest answer of ``path``, for as long as this client lives."""
         return self._page_limits[path.lower(), *expand]
+
+    @property
+    def holds_room(self) -> bool:
+        """Whether the latest answer that this task got was so large that it needed room."""
+        return self._room is not None and self._room.taken
+
+    def leave_room(self) -> None:
+        """Let another tenant have that room; also done when the next thing is asked for."""
+        if self._room is not None:
+            self._room.leave()
 
     async def get(
         self,
@@ -162,6 +196,8 @@ class DefenderClient:
         return await self._answered(_Call(path, stream, body=body, judge=judge))
 
     async def _answered(self, call: _Call) -> Answer:
+        # What is waited for may never come.
+        self.leave_room()
         try:
             url = self._url(call.path_or_link, call.params)
             budget = self._budget_of(url)
@@ -198,16 +234,21 @@ class DefenderClient:
         :class:`FileUnavailableError`, also while the bytes are read.
         """
         host = host_of(url)
+        self.leave_room()
         try:
             async with self._http.stream("GET", url, headers=_FILE_ENCODING) as response:
                 if response.status_code != 200:
                     raise FileUnavailableError(
                         f"{host} does not hand out the file (HTTP {response.status_code})"
                     )
+                if self._room is not None:
+                    await self._room.enter()
                 yield response.aiter_raw()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             reason = unreachable(error, host)
             raise FileUnavailableError(reason.message, hint=reason.hint) from None
+        finally:
+            self.leave_room()
 
     def _url(self, path_or_link: str, params: dict[str, str] | None) -> str:
         if path_or_link.startswith("/"):
@@ -261,18 +302,51 @@ class DefenderClient:
         self._calls[call.stream] += 1
         headers = {"Authorization": f"Bearer {token.value.get_secret_value()}"}
         try:
-            async with asyncio.timeout(self.retry.total_seconds):
+            async with asyncio.timeout(self.retry.total_seconds) as limit:
                 if call.body is None:
-                    return await self._http.get(url, headers=headers)
-                headers["Content-Type"] = "application/json"
-                return await self._http.post(
-                    url, content=call.body, headers=headers, timeout=_QUERY_SECONDS
-                )
+                    request = self._http.build_request("GET", url, headers=headers)
+                else:
+                    headers["Content-Type"] = "application/json"
+                    request = self._http.build_request(
+                        "POST", url, content=call.body, headers=headers, timeout=_QUERY_SECONDS
+                    )
+                if self._room is None:
+                    return await self._http.send(request)
+                return await self._read(await self._http.send(request, stream=True), limit)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             problem: AquilaError = unreachable(error, host_of(url))
             if call.judge is not None and isinstance(error, (httpx.ReadTimeout, TimeoutError)):
                 problem = call.judge(408, problem) or problem
             raise problem from None
+
+    async def _read(self, response: httpx.Response, limit: asyncio.Timeout) -> httpx.Response:
+        """``response`` with its body, of which the greater part is read when there is room.
+
+        Waiting for that does not count against ``limit``: it is not the service that is slow.
+        """
+        parts, size = [], 0
+        try:
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _SMALL and not self.holds_room and self._room is not None:
+                    asked, until = time.monotonic(), limit.when()
+                    limit.reschedule(None)
+                    await self._room.enter()
+                    limit.reschedule(until and until + time.monotonic() - asked)
+        finally:
+            await response.aclose()
+        # It is unpacked already.
+        kept = [(k, v) for k, v in response.headers.raw if k.lower() not in _OF_THE_BODY]
+        return httpx.Response(
+            response.status_code,
+            headers=kept,
+            content=b"".join(parts),
+            extensions={"reason_phrase": response.reason_phrase.encode(errors="replace")},
+        )
+
+
+_OF_THE_BODY = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
 def _answer(response: httpx.Response, body: bytes) -> Answer:

@@ -21,13 +21,15 @@ from aiohttp.tracing import Trace
 
 from aquila_mde.defender.transport import HEADERS, timeouts, tls_context
 
-_BUFFER = 256 << 10
+_BUFFER, _SMALL_BUFFER = 256 << 10, 32 << 10
 """Bytes of an answer that may wait to be read; after twice as many no more are taken in."""
 _SENT_BY_HTTPX = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
-def http_client(ca_file: Path | None) -> httpx.AsyncClient:
+def http_client(ca_file: Path | None, *, sparing: bool = False) -> httpx.AsyncClient:
     """A client that trusts what :func:`tls_context` says and keeps connections open.
+
+    A ``sparing`` one is one of many, and buffers less.
 
     Where the environment names a proxy it is httpx's own transport that finds the way, as it does
     when a token is asked for.
@@ -35,7 +37,9 @@ def http_client(ca_file: Path | None) -> httpx.AsyncClient:
     tls = tls_context(ca_file)
     proxied = not getproxies().keys().isdisjoint(("http", "https", "all"))
     return httpx.AsyncClient(
-        transport=None if proxied else AiohttpTransport(tls),
+        transport=None
+        if proxied
+        else AiohttpTransport(tls, buffer=_SMALL_BUFFER if sparing else _BUFFER),
         verify=tls,
         timeout=timeouts(),
         headers=HEADERS,
@@ -48,8 +52,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     No text of an error holds the URL, since it may be a secret.
     """
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, tls: ssl.SSLContext, *, buffer: int = _BUFFER) -> None:
         self._tls = tls
+        self._buffer = buffer
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -92,7 +97,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 connector=_Connector(ssl=self._tls, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                read_bufsize=_BUFFER,
+                read_bufsize=self._buffer,
                 middlewares=(_once,),
             )
         return self._session

@@ -87,8 +87,12 @@ async def read_since(
             yield Page(rows.records, now, rows.server_time, rows.unexpanded)
             return
         known = until is not None or (now is not None and end <= now)
-        yield Page(rows.records, end if known else now, rows.server_time, rows.unexpanded)
-        count, length = len(rows.records), end - position
+        count, length, server_time = len(rows.records), end - position, rows.server_time
+        page = Page(rows.records, end if known else now, server_time, rows.unexpanded)
+        # A page may have megabytes, and the next one is waited for here.
+        del rows
+        yield page
+        del page
         position = end
         while ends and ends[-1] is not None and ends[-1] <= position:
             ends.pop()
@@ -97,9 +101,9 @@ async def read_since(
         full = fullest if cut_once else collection.page_size
         full = full if too_many is None else min(full, max(1, too_many - 1))
         end = _longer(position, ends[-1], count, length, full)
-        if end is not None and ends[-1] is None and rows.server_time is not None:
+        if end is not None and ends[-1] is None and server_time is not None:
             # Behind the service's own time there is next to nothing: leave the end open.
-            end = None if end >= rows.server_time else end
+            end = None if end >= server_time else end
 
 
 async def _at_one_time(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,17 +21,27 @@ _READ_SECONDS = 120.0
 HEADERS = {"User-Agent": f"aquila-mde/{__version__}"}
 
 
-def timeouts() -> httpx.Timeout:
+def timeouts(read: float = _READ_SECONDS) -> httpx.Timeout:
     """Connecting is quick or broken; a page of 10,000 records may take a minute to come."""
-    return httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
+    return httpx.Timeout(read, connect=_CONNECT_SECONDS)
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """Trusts the system's certificates, Mozilla's list and those in ``ca_file``.
 
-    Mozilla's list (certifi) is for containers that have no certificates of their own. Raises
-    :class:`ConfigurationError` when ``ca_file`` cannot be used.
+    Mozilla's list (certifi) is for containers that have no certificates of their own. It is a
+    megabyte, so all that trust the same have the same one. Raises :class:`ConfigurationError` when
+    ``ca_file`` cannot be used.
     """
+    try:
+        found = None if ca_file is None else ca_file.stat()
+    except OSError:
+        found = None
+    return _context(ca_file, found and (found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=64)
+def _context(ca_file: Path | None, _version: tuple[int, int] | None) -> ssl.SSLContext:
     context = httpx.create_ssl_context()
     context.load_default_certs()
     context.sslobject_class = _WholeReads

@@ -197,7 +197,7 @@ async def test_what_is_written_down_follows_the_services_clock(
         one.remember_since = None
         await incremental.collect_incremental(
             STREAMS[stream],
-            SimpleNamespace(),  # type: ignore[arg-type]
+            SimpleNamespace(holds_room=False),  # type: ignore[arg-type]
             one,  # type: ignore[arg-type]
             SimpleNamespace(since=0, position=None),  # type: ignore[arg-type]
             field=field,
