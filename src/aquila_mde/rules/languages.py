@@ -24,16 +24,18 @@ class _Words:
     either: str
     there: str
     missing: str
+    perhaps: str
+    """Before a field that only one stream has, which may have no index yet."""
 
 
-_EQL = _Words("and", "or", "{} != null", "{} == null")
-_ESQL = _Words("AND", "OR", "{} IS NOT NULL", "{} IS NULL")
+_EQL = _Words("and", "or", "{} != null", "{} == null", "?")
+_ESQL = _Words("AND", "OR", "{} IS NOT NULL", "{} IS NULL", "")
 
 
 def eql(sequence: Sequence) -> str:
     """The sequence in EQL."""
     steps = [f"  [any where {_said(parse_filter(step), _EQL)}]" for step in sequence.steps]
-    by = ", ".join(_name(field) for field in sequence.by)
+    by = ", ".join(_name(field, _EQL) for field in sequence.by)
     return "\n".join([f"sequence by {by} with maxspan={sequence.maxspan}", *steps])
 
 
@@ -81,16 +83,16 @@ def _opposite(condition: Term | Joined, words: _Words) -> str:
 
 def _term(term: Term, words: _Words) -> str:
     if term.value is None:
-        return words.there.format(_name(term.field))
-    return f"{_name(term.field)} {'==' if term.sign == ':' else term.sign} {_value(term)}"
+        return words.there.format(_name(term.field, words))
+    return f"{_name(term.field, words)} {'==' if term.sign == ':' else term.sign} {_value(term)}"
 
 
 def _not_term(term: Term, words: _Words) -> str:
-    missing = words.missing.format(_name(term.field))
+    missing = words.missing.format(_name(term.field, words))
     if term.value is None:
         return missing
     sign = "!=" if term.sign == ":" else _OPPOSITE[term.sign]
-    return f"({missing} {words.either} {_name(term.field)} {sign} {_value(term)})"
+    return f"({missing} {words.either} {_name(term.field, words)} {sign} {_value(term)})"
 
 
 def _together(said: list[str], word: str) -> str:
@@ -101,5 +103,7 @@ def _value(term: Term) -> str:
     return json.dumps(term.value, ensure_ascii=False)
 
 
-def _name(field: str) -> str:
+def _name(field: str, words: _Words) -> str:
+    if field.startswith("mde."):
+        return f"{words.perhaps}{field}"
     return f"`{field}`" if field.startswith("@") else field

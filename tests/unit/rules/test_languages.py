@@ -42,6 +42,9 @@ def test_a_sequence() -> None:
             "((a == null or a != 1) or b == true)",
         ),
         ('rule.name: "it\'s \\"so\\""', 'rule.name == "it\'s \\"so\\""'),
+        # A stream that has brought nothing yet has no such field.
+        ("mde.hunting.name: x", '?mde.hunting.name == "x"'),
+        ("not mde.hunting.name: *", "?mde.hunting.name == null"),
         ("@timestamp: x", '`@timestamp` == "x"'),
     ],
 )

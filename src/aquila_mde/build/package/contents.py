@@ -32,6 +32,12 @@ _KIBANA = (
     *("osquery_pack_asset", "osquery_saved_query", "security_rule", "index_pattern"),
     *("csp_rule_template", "alerting_rule_template", "slo_template"),
 )
+_FOR_THE_CHECKOUT = (
+    ("docs", "streams", "README.md"),
+    ("docs", "hunting-pack.md"),
+    ("docs", "detection-rules.md"),
+)
+"""Pages that lead to files and commands which whoever has only the package does not have."""
 _ALLOWED = re.compile(
     "|".join(
         (
@@ -83,7 +89,7 @@ def _in_package(path: Path) -> str | None:
     parts = path.parts
     if parts[0] == "package":
         return PurePosixPath(*parts[1:]).as_posix()
-    if parts in (("docs", "streams", "README.md"), ("docs", "hunting-pack.md")):
+    if parts in _FOR_THE_CHECKOUT:
         return None
     if parts[:2] == ("docs", "streams"):
         return str(PurePosixPath("docs", *parts[2:]))
