@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from playwright.sync_api import Browser, sync_playwright
@@ -20,6 +19,7 @@ from aquila_mde.preview import ask, render
 from aquila_mde.settings import load_settings
 from aquila_mde.simulator.server import SimulatorServer
 from aquila_mde.streams.tree import PackageTree
+from tests.plugins.engine import delete_namespace
 from tests.plugins.parts import browser_path
 
 SIZES = {"seed": 4_711, "machines": 80, "alerts": 400, "actions": 150, "vulnerabilities": 3_000}
@@ -43,6 +43,7 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             await install(engine, tree)
             async with await Collector.open(settings, tree, retry_wait=False) as collector:
                 await collector.collect()
+                await collector.latest.update()
             return render(await ask(engine, tree))
 
     now = datetime.now(UTC)  # the dashboards look back from today
@@ -51,8 +52,7 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     file = folder / "dashboards.html"
     file.write_text(text, encoding="utf-8")
     yield file
-    with httpx.Client(base_url=engine_url, trust_env=False, timeout=30) as client:
-        client.delete(f"/_data_stream/*-{namespace}").raise_for_status()
+    delete_namespace(engine_url, namespace)
     shutil.rmtree(folder)
 
 

@@ -73,8 +73,18 @@ def namespace(engine_url: str) -> Iterator[str]:
     """A namespace that no other test uses."""
     name = f"t{uuid.uuid4().hex[:12]}"
     yield name
-    with httpx.Client(base_url=engine_url, trust_env=False, timeout=30) as client:
+    delete_namespace(engine_url, name)
+
+
+def delete_namespace(engine_url: str, name: str) -> None:
+    """Delete the data streams of a namespace, and what was made of them."""
+    with httpx.Client(base_url=engine_url, trust_env=False, timeout=60) as client:
         client.delete(f"/_data_stream/*-{name}").raise_for_status()
+        options = "refresh=true&conflicts=proceed&allow_no_indices=true&ignore_unavailable=true"
+        client.post(
+            f"/security_solution-*_latest-v*/_delete_by_query?{options}",
+            json={"query": {"term": {"data_stream.namespace": name}}},
+        ).raise_for_status()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from itertools import combinations
 from aquila_mde.dashboards.palettes import PALETTES
 from aquila_mde.dashboards.spec import DashboardSpec
 from aquila_mde.streams.faults import Fault, raise_if_any
+from aquila_mde.streams.latest import streams_with_latest
 from aquila_mde.streams.tree import PackageTree
 from aquila_mde.streams.yaml_source import Location, YamlSource, load
 
@@ -72,15 +73,18 @@ def load_dashboards(tree: PackageTree, types: Types | None = None) -> list[Dashb
     names = {dashboard.name for dashboard in found}
     if not faults:
         streams = {folder.name for folder in tree.data_streams()}
+        with_latest = streams_with_latest(tree)
         for dashboard in found:
-            faults += _faults(dashboard, names, streams)
+            faults += _faults(dashboard, names, streams, with_latest)
             if types is not None:
                 faults += field_faults(dashboard, types)
     raise_if_any(faults)
     return sorted(found, key=lambda one: (one.spec.order, one.name))
 
 
-def _faults(dashboard: Dashboard, names: set[str], streams: set[str]) -> Iterator[Fault]:
+def _faults(
+    dashboard: Dashboard, names: set[str], streams: set[str], with_latest: set[str]
+) -> Iterator[Fault]:
     panels, source = dashboard.spec.panels, dashboard.source
     for (first, one), (second, other) in combinations(enumerate(panels), 2):
         if one.at.overlaps(other.at):
@@ -92,6 +96,9 @@ def _faults(dashboard: Dashboard, names: set[str], streams: set[str]) -> Iterato
         place = ("panels", number)
         if panel.stream is not None and panel.stream not in streams:
             yield source.fault((*place, "stream"), f"there is no data stream {panel.stream}")
+        elif panel.latest and panel.stream not in with_latest:
+            problem = f"the mapping.yml of {panel.stream} has no latest"
+            yield source.fault((*place, "latest"), problem)
         if panel.drill is not None and panel.drill not in names:
             yield source.fault((*place, "drill"), f"there is no dashboard {panel.drill}")
         coloured = [((*where, "colours"), split.colours) for where, split in panel.placed_splits()]

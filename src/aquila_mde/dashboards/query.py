@@ -13,6 +13,7 @@ from typing import Any
 from aquila_mde.dashboards.filters import parse_filter
 from aquila_mde.dashboards.load import dataset
 from aquila_mde.dashboards.spec import Metric, Panel, Split
+from aquila_mde.streams.latest import latest_alias
 
 Json = dict[str, Any]
 Value = str | float | int | None
@@ -33,15 +34,16 @@ class Row:
 
 def index_of(panel: Panel) -> str:
     """What is searched."""
+    if panel.latest:
+        return latest_alias(dataset(str(panel.stream)))
     return f"logs-{dataset(str(panel.stream))}-*"
 
 
-def conditions(stream: str, text: str | None, last: str) -> list[Json]:
-    """What a record of ``stream`` must fulfil to be shown."""
-    found: list[Json] = [
-        {"term": {"data_stream.dataset": dataset(stream)}},
-        {"range": {"@timestamp": {"gte": f"now-{last}"}}},
-    ]
+def conditions(stream: str, text: str | None, last: str | None) -> list[Json]:
+    """What a record of ``stream`` must fulfil to be shown; without ``last``, at any time."""
+    found: list[Json] = [{"term": {"data_stream.dataset": dataset(stream)}}]
+    if last is not None:
+        found.append({"range": {"@timestamp": {"gte": f"now-{last}"}}})
     if text is not None:
         found.append(parse_filter(text).query())
     return found
@@ -49,7 +51,7 @@ def conditions(stream: str, text: str | None, last: str) -> list[Json]:
 
 def search(panel: Panel, last: str, only: tuple[Json, ...] = ()) -> Json:
     """The body of the search for ``panel``, of records that also match ``only``."""
-    within = conditions(str(panel.stream), panel.filter, last)
+    within = conditions(str(panel.stream), panel.filter, None if panel.latest else last)
     aggregations = {f"m{number}": _metric(one) for number, one in enumerate(panel.metrics)}
     if not panel.splits() and panel.metrics[0].function == "unique":
         alone = aggregations["m0"].get("aggs", {}).get("v", aggregations["m0"])

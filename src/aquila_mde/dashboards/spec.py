@@ -182,6 +182,8 @@ class Panel(_Part):
     at: Place
     stream: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     """The data stream that is asked."""
+    latest: bool = False
+    """Whether the newest version of each thing is asked, whatever its time, and not the stream."""
     filter: Filter | None = None
     metrics: tuple[Metric, ...] = ()
     x: Split | None = None
@@ -207,6 +209,8 @@ class Panel(_Part):
                 raise ValueError(f"{self.kind} needs {key}")
         if not most[0] <= len(self.metrics) <= most[1]:
             raise ValueError(f"{self.kind} has {most[0]} to {most[1]} metrics")
+        if self.latest and any(metric.since is not None for metric in self.metrics):
+            raise ValueError("since is of versions, and latest is not")
         if (self.stream is None) != (self.kind == "markdown"):
             raise ValueError("markdown has no stream, every other panel has one")
         if self.by is not None and len(self.metrics) > 1:

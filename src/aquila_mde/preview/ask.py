@@ -12,7 +12,7 @@ from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset, load_dashboa
 from aquila_mde.dashboards.spec import Panel, Subject
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, refresh
-from aquila_mde.streams.latest import TENANT_FIELD
+from aquila_mde.streams.latest import TENANT_FIELD, latest_alias
 from aquila_mde.streams.tree import PackageTree
 
 Json = dict[str, Any]
@@ -86,7 +86,7 @@ def has_values(rows: list[query.Row]) -> bool:
 async def ask(engine: Engine, tree: PackageTree) -> Preview:
     """Run the queries of every panel of ``tree``. Raises what the engine refuses."""
     dashboards = load_dashboards(tree)
-    await refresh(engine, f"logs-{PACKAGE}.*")
+    await refresh(engine, f"logs-{PACKAGE}.*,{latest_alias(f'{PACKAGE}.*')}")
     asker = _Asker(engine)
     tenants = await asker.tenants()
     found = await asyncio.gather(*(asker.dashboard(one, tenants) for one in dashboards))

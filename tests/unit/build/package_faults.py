@@ -12,10 +12,10 @@ from tests.unit.build.package_with_everything import (
     RULE,
     SEARCH,
     TAG,
-    TRANSFORM,
     package_with_everything,
 )
 from tests.unit.build.rule_faults import RULE_CASES
+from tests.unit.build.transform_faults import TRANSFORM_CASES
 
 Files = dict[str, bytes]
 GOOD = package_with_everything()
@@ -226,45 +226,6 @@ CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
     ("missing-file", STREAM, add(STREAM, "streams: [{input: cel}]\n"), "stream.yml.hbs"),
     ("sample", SAMPLE, set_json(SAMPLE, "data_stream.dataset", "x.y"), "x.y"),
     ("sample", SAMPLE, set_json(SAMPLE, "mde.alert.novelty", 1), "mde.alert.novelty"),
-    ("transform", TRANSFORM, add(TRANSFORM, "pivot: {}\n"), "latest and pivot"),
-    ("transform", TRANSFORM, swap(TRANSFORM, "\nlatest:", "\n_latest:"), "neither"),
-    ("transform", TRANSFORM, swap(TRANSFORM, "\ndest:", "\n_dest:"), "dest is missing"),
-    (
-        "transform-version",
-        TRANSFORM,
-        swap(TRANSFORM, "fleet_transform_version", "version"),
-        "Fleet never brings",
-    ),
-    (
-        "transform-source",
-        TRANSFORM,
-        swap(TRANSFORM, "logs-aquila_mde.machine-*", "logs-*"),
-        "no data stream of the package",
-    ),
-    (
-        "transform-destination",
-        TRANSFORM,
-        swap(TRANSFORM, "index: security_solution-aquila_mde.", "index: logs-aquila_mde.machine-"),
-        "template of the data stream machine",
-    ),
-    ("transform-field", TRANSFORM, swap(TRANSFORM, "- host.id", "- host.mood"), "host.mood"),
-    ("transform-field", TRANSFORM, swap(TRANSFORM, "sort: '@timestamp'", "sort: host.id"), "host"),
-    (
-        "transform-field",
-        TRANSFORM,
-        swap(TRANSFORM, "field: event.ingested", "field: event.original"),
-        "event.original, which is keyword",
-    ),
-    (
-        "transform-field",
-        TRANSFORM,
-        swap(
-            TRANSFORM.replace("transform.yml", "fields/base-fields.yml"),
-            "name: data_stream.namespace\n  type: keyword",
-            "name: data_stream.namespace\n  type: constant_keyword",
-        ),
-        "constant_keyword there",
-    ),
     # fields
     ("field-type", FIELDS, field("{name: mde.x}"), "keyword"),
     ("field-type", FIELDS, field("{name: mde.x, type: string}"), "string"),
@@ -415,6 +376,7 @@ CASES: list[tuple[str, str, Callable[[Files], None], str]] = [
     ("rule", RULE, set_json(RULE, "attributes.severity", None), "severity"),
     ("rule", RULE, swap("manifest.yml", "- security\nicons", "- apm\nicons"), "capability"),
     *RULE_CASES,
+    *TRANSFORM_CASES,
     ("tag", "kibana/tags.yml", add("kibana/tags.yml", "- {text: EDR}\n"), "EDR"),
     (
         "tag",

@@ -115,6 +115,17 @@ def test_the_time_between_two_times_has_a_data_view_of_its_own(panels: dict[str,
     assert "indexpattern-datasource-layer-data" not in {one["name"] for one in inner["references"]}
 
 
+def test_the_newest_versions_have_a_data_view_that_no_time_is_asked_of(
+    panels: dict[str, Json],
+) -> None:
+    inner, _, _ = lens(panels["Now"])
+    ((name, view),) = inner["state"]["adHocDataViews"].items()
+    assert view["title"] == "security_solution-aquila_mde.alert_latest"
+    assert "timeFieldName" not in view
+    assert view["runtimeFieldMap"] == {}
+    assert [one["id"] for one in inner["state"]["internalReferences"]] == [name]
+
+
 def test_areas_rings_and_cakes(panels: dict[str, Json]) -> None:
     _, columns, drawn = lens(panels["Areas"])
     assert drawn["layers"][0]["seriesType"] == "area_stacked"

@@ -29,7 +29,7 @@ def test_a_panel_of_every_kind_is_read(tmp_path: Path) -> None:
     assert (test.id, other.id) == ("aquila_mde-test", "aquila_mde-other")
     assert [panel.kind for panel in test.spec.panels] == [
         *("metric", "bar", "bar_horizontal", "line", "area"),
-        *("donut", "pie", "heatmap", "table", "markdown"),
+        *("donut", "pie", "heatmap", "table", "metric", "markdown"),
     ]
     assert len(built_files(full_tree(tmp_path / "again"))) > 2
 
@@ -43,6 +43,13 @@ def test_a_panel_of_every_kind_is_read(tmp_path: Path) -> None:
         ("title: Bars", "title: Number", "title: Number", "title of another panel"),
         ("drill: other", "drill: nowhere", "drill: nowhere", "no dashboard nowhere"),
         ("stream: machine\n", "stream: phone\n", "stream: phone", "no data stream phone"),
+        (
+            'stream: alert\n    latest: true\n    filter: "mde.alert.resolved: false"',
+            "stream: hunting\n    latest: true",
+            "latest: true",
+            "mapping.yml of hunting has no latest",
+        ),
+        ("kind: line\n", "kind: line\n    latest: true\n", "title: Line", "latest is not"),
         ("limit: 3, colours: severity", "colours: mauve", "colours: mauve", "no palette mauve"),
         ('resolved: false"', 'resolved: false and"', "resolved: false and", "a field is missing"),
         (

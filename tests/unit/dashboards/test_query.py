@@ -40,6 +40,14 @@ def test_records_of_the_stream_in_the_time_are_asked_for(panels: dict[str, Panel
     }
 
 
+def test_of_the_newest_versions_those_of_any_time_are_asked_for(panels: dict[str, Panel]) -> None:
+    assert index_of(panels["Now"]) == "security_solution-aquila_mde.alert_latest"
+    assert search(panels["Now"], "30d")["query"]["bool"]["filter"] == [
+        {"term": {"data_stream.dataset": "aquila_mde.alert"}},
+        {"term": {"mde.alert.resolved": False}},
+    ]
+
+
 def test_below_a_split_nothing_is_counted_more_exactly_than_the_engine_does_by_itself(
     panels: dict[str, Panel],
 ) -> None:

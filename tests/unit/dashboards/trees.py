@@ -83,6 +83,13 @@ PANELS = """\
     - {of: last mde.alert.severity, colours: severity, label: Severity}
     - {of: unique event.id, filter: "mde.alert.resolved: false", label: Open}
   rows: [{field: host.name, label: Machine, by: 2}, {field: event.id, hidden: true}]
+- title: Now
+  kind: metric
+  at: [0, 42, 8, 6]
+  stream: alert
+  latest: true
+  filter: "mde.alert.resolved: false"
+  metrics: [unique event.id]
 - title: Words
   kind: markdown
   at: [0, 36, 48, 6]

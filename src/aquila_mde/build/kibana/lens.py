@@ -7,6 +7,7 @@ from typing import Any
 from aquila_mde.build.kibana.columns import columns, kuery, metric_id, runtime_field, split_id
 from aquila_mde.dashboards.load import Types, dataset
 from aquila_mde.dashboards.palettes import HEAT, ONE, PALETTES, tile_colours
+from aquila_mde.dashboards.query import index_of
 from aquila_mde.dashboards.spec import Metric, Panel, Split
 
 Json = dict[str, Any]
@@ -93,20 +94,24 @@ def _view(view: str, name: str) -> Json:
 
 
 def _view_of(panel: Panel, panel_id: str) -> Json | None:
-    """The data view that a panel with a runtime field brings along."""
+    """The data view that a panel brings along: with a runtime field, or of newest versions.
+
+    Those have no time field, so that they are shown whatever time is chosen.
+    """
     runtime = runtime_field(panel)
-    if runtime is None:
+    if runtime is None and not panel.latest:
         return None
+    timed = {} if panel.latest else {"timeFieldName": "@timestamp"}
     return {
         "allowNoIndex": True,
         "fieldAttrs": {},
         "fieldFormats": {},
         "id": f"{panel_id}-view",
         "name": panel.title,
-        "runtimeFieldMap": runtime,
+        "runtimeFieldMap": runtime or {},
         "sourceFilters": [],
-        "timeFieldName": "@timestamp",
-        "title": f"logs-{dataset(str(panel.stream))}-*",
+        **timed,
+        "title": index_of(panel),
     }
 
 

@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from aquila_mde.build.package.check_transforms import destinations
 from aquila_mde.build.package.fields import declared, is_declared
 from aquila_mde.build.package.findings import Finding, Found, Json
-from aquila_mde.build.package.reading import JsonSource, PackageFiles, members, part, texts
+from aquila_mde.build.package.reading import (
+    JsonSource,
+    PackageFiles,
+    mapping,
+    members,
+    part,
+    texts,
+)
 from aquila_mde.dashboards.load import FITTING
 
 _RECORDS = "___records___"
@@ -35,6 +43,7 @@ def check_panels(package: PackageFiles, source: JsonSource, attributes: Json) ->
             if f"{index}:{needed}" not in names:
                 problem = f"the panel {index} needs a reference {index}:{needed}"
                 yield Finding(source.file, source.line(index), "panel-reference", problem)
+        yield from _views(package, source, panel)
         known = _known(package, panel)
         if known is not None:
             yield from _columns(source, panel, known)
@@ -68,6 +77,18 @@ def _needed(panel: Json) -> Iterator[str]:
     for _, link in members(part(config, "attributes").get("links")):
         if link.get("type") == "dashboardLink":
             yield str(link.get("destinationRefName"))
+
+
+def _views(package: PackageFiles, source: JsonSource, panel: Json) -> Found:
+    """Whether a data view that a panel brings along has an index of the package."""
+    name = str(mapping(package.yaml("manifest.yml")).get("name"))
+    known = {f"logs-{name}.{stream}-*" for stream in package.streams()} | set(destinations(package))
+    for view in part(_state(panel), "adHocDataViews").values():
+        title = part(view).get("title")
+        if title is not None and title not in known:
+            problem = f"the panel {panel.get('panelIndex')} looks into {title}, which is nothing of"
+            line = source.line(str(title))
+            yield Finding(source.file, line, "panel-view", f"{problem} the package")
 
 
 def _known(package: PackageFiles, panel: Json) -> dict[str, str] | None:
