@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import end_to_end, null_sink, page, peer_runs, results
+from tests.bench import end_to_end, footprint, null_sink, page, peer_runs, results
 from tests.bench.tenant import render
 
 _ROWS_PER_FILE = 25_000
@@ -36,6 +36,9 @@ class Size:
     peer_alerts: int = 30_000
     peer_rows: int = 200_000
     end_to_end: int = 150_000
+    weighed: int = 20_000
+    """Vulnerabilities whose documents are weighed; of the other streams a quarter of it."""
+    tenants: tuple[int, ...] = (1, 11, 21)
     idle_rows: int = 100_000
     polls: int = 10
 
@@ -50,6 +53,8 @@ _QUICK = Size(
     peer_alerts=3_000,
     peer_rows=25_000,
     end_to_end=25_000,
+    weighed=2_000,
+    tenants=(1, 3),
     idle_rows=25_000,
     polls=3,
 )
@@ -76,6 +81,11 @@ def sections(data: Path, size: Size, runs: int) -> dict[str, Callable[[], dict[s
         "peers": peers,
         "end_to_end": lambda: {
             "end_to_end": end_to_end.measure_all(data, size.end_to_end, runs, tell)
+        },
+        "footprint": lambda: {
+            "footprint": footprint.measure_all(
+                footprint.Things.of(size.weighed), size.tenants, runs, tell
+            )
         },
     }
 

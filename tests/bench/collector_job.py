@@ -13,7 +13,7 @@ import os
 import ssl
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Job(msgspec.Struct):
     """The core that the process may use, or any."""
     servers_tell: bool = False
     """Whether both sides are servers of this folder, which say what they were asked."""
+    tenants: int = 1
+    """How many tenants the process holds: the same one, each with a state and a namespace."""
     idle_polls: int = 0
     """Passes of each stream, after the first of all, in which there is nothing new."""
     profile: str | None = None
@@ -88,6 +90,11 @@ async def run(job: Job) -> Cost:
         if isinstance(profile, cProfile.Profile):
             profile.dump_stats(str(job.profile))
         rows = sum(report.records for report in reports)
+        async with AsyncExitStack() as others:
+            for number in range(1, job.tenants):
+                opened = Collector.open(_other(settings, number), PackageTree.default())
+                other = await others.enter_async_context(await opened)
+                _without_errors(await other.collect(job.streams))
         cost = Cost(rows=rows, wall_s=wall, cpu_s=cpu, memory_mb=peak_memory_mb())
         if job.servers_tell:
             cost.tenant, cost.sink = _told(settings)
@@ -95,6 +102,13 @@ async def run(job: Job) -> Cost:
             for stream in collector.streams:
                 cost.polls[stream.name] = await _idle(job, settings, collector, stream.name)
         return cost
+
+
+def _other(settings: Settings, number: int) -> Settings:
+    name = {"name": f"bench-{number}", "namespace": f"bench_{number}"}
+    state = Path(settings.state).with_name(f"state-{number}.sqlite3")
+    tenant = settings.tenant.model_copy(update=name)
+    return settings.model_copy(update={"tenant": tenant, "state": state})
 
 
 async def _idle(job: Job, settings: Settings, collector: Collector, stream: str) -> Poll:

@@ -47,8 +47,8 @@ def measure_all(data: Path, rows: int, repeats: int, tell: Tell) -> dict[str, An
     # The helpers shall not pay for a garbage collector that walks over what they are given.
     gc.freeze()
     tell(f"end to end: {len(documents):,} documents in {len(bodies)} bodies")
-    with _engine() as url, tenant(data, most=rows) as at:
-        asyncio.run(_install(url))
+    with engine_of_bench() as url, tenant(data, most=rows) as at:
+        asyncio.run(install_package(url))
 
         def collector() -> float:
             with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def _documents(bodies: list[bytes]) -> Iterator[Action]:
                 }
 
 
-class _engine:  # noqa: N801 - a context manager
+class engine_of_bench:  # noqa: N801 - a context manager
     """The engine of ``AQUILA_TEST_ES_URL``, or the embedded one."""
 
     def __enter__(self) -> str:
@@ -151,7 +151,8 @@ class _engine:  # noqa: N801 - a context manager
             self._embedded.stop()
 
 
-async def _install(url: str) -> None:
+async def install_package(url: str) -> None:
+    """Install the package in the engine at ``url``."""
     async with await Engine.connect(ElasticsearchSettings(url=url)) as engine:
         await install(engine, PackageTree.default())
 

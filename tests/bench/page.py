@@ -110,7 +110,7 @@ def _ratio(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
 def text(found: Results) -> str:
     """The page."""
     parts = [_beginning(found), _aims(found), _end_to_end(found), _null_sink(found)]
-    parts += [_peers(found), _memory(found), _idle(found), _method(found)]
+    parts += [_peers(found), _memory(found), _idle(found), _footprint(found), _method(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -249,6 +249,28 @@ def _idle(found: Results) -> str:
     for stream, one in found["idle_poll"].items():
         names = ("cpu_ms", "tenant_requests", "engine_requests")
         lines.append(f"| {stream} | {' | '.join(measured(one[name]) for name in names)} |")
+    return "\n".join(lines)
+
+
+def _footprint(found: Results) -> str:
+    weighed = found["footprint"]
+    lines = [
+        "## What a document weighs",
+        "",
+        "In bytes: the record as the service gives it, the document on its way, and in the index "
+        "when that",
+        f"is one segment, without replicas. Taken on {weighed['processor']}; bytes do not depend "
+        "on that.",
+        "",
+        "| stream | documents | record | sent | in the index |",
+        "|---|---|---|---|---|",
+    ]
+    for stream, one in weighed["streams"].items():
+        cells = [number(one[f"{what}_bytes"]) for what in ("record", "sent", "stored")]
+        lines.append(f"| {stream} | {one['documents']:,} | {' | '.join(cells)} |")
+    held = sorted(weighed["tenants_memory_mb"].items(), key=lambda each: int(each[0]))
+    said = "; ".join(f"{tenants}: {measured(value)}" for tenants, value in held)
+    lines += ["", f"Peak memory of a process by the number of small tenants in it, MB: {said}."]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ in the index then is what it sent, joins included.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,20 +15,35 @@ from typing import Any
 import httpx
 
 from aquila_mde.collect.runner import Collector
-from aquila_mde.settings import ElasticsearchSettings, Settings, TenantSettings
+from aquila_mde.settings import (
+    ElasticsearchSettings,
+    Settings,
+    StreamSettings,
+    TenantSettings,
+)
 from aquila_mde.simulator.server import SimulatorServer
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 
 Document = dict[str, Any]
 
-_AT_ONCE = 10_000
+_AT_ONCE = 100_000
+_HUNTED = timedelta(days=7)
 
 
 def sent_documents(
-    engine: httpx.Client, *, machines: int, alerts: int, actions: int, vulnerabilities: int
+    engine: httpx.Client,
+    *,
+    machines: int,
+    alerts: int,
+    actions: int,
+    vulnerabilities: int,
+    hunting: bool = False,
 ) -> dict[str, list[Document]]:
-    """What the collector sends of each stream for a tenant of this size, at most 10,000 each."""
+    """What the collector sends of each stream for a tenant of this size, at most 100,000 each.
+
+    With ``hunting`` the queries of the package are asked for the days that they may look back.
+    """
     bases = [f"logs-{stream.dataset}" for stream in load_streams(PackageTree.default())]
     for base in bases:
         template = _unread(f"{base}-*")
@@ -50,7 +65,7 @@ def sent_documents(
                 tenant=TenantSettings.model_validate(tenant.settings()["tenant"]),
                 elasticsearch=ElasticsearchSettings(url=str(engine.base_url).rstrip("/")),
                 state=Path(folder) / "state.sqlite3",
-                streams={},
+                streams={"hunting": StreamSettings(enabled=hunting, look_back=_HUNTED)},
                 log_level="warning",
             )
             indices = asyncio.run(_collect(settings))
@@ -68,7 +83,7 @@ def _unread(pattern: str) -> dict[str, Any]:
         "priority": 1000,
         "data_stream": {},
         "template": {
-            "settings": {"number_of_replicas": 0},
+            "settings": {"number_of_replicas": 0, "max_result_window": _AT_ONCE},
             "mappings": {"dynamic": False, "properties": {"@timestamp": {"type": "date"}}},
         },
     }

@@ -21,6 +21,7 @@ SECTIONS = {
     "growth": ("peak_memory_mb", "growth"),
     "peers": ("peers", "peers_absent"),
     "end_to_end": ("end_to_end",),
+    "footprint": ("footprint",),
 }
 """What each section of a run puts into the file."""
 

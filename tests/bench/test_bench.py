@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import end_to_end, null_sink, peer_runs
+from tests.bench import end_to_end, footprint, null_sink, peer_runs
 from tests.bench.tenant import render
 
 ROWS = 2_000
@@ -63,3 +63,18 @@ def test_collector_rendered_bodies_and_helpers_bring_the_same_documents_into_an_
     for ratio in ("ratio_prerendered", "ratio_helpers"):
         assert found[ratio]["median"] > 0
     assert set(found["documents_per_s"]) == {"collector", "prerendered", "helpers"}
+
+
+def test_a_document_of_every_stream_is_weighed_and_further_tenants_need_memory(
+    engine_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AQUILA_TEST_ES_URL", engine_url)
+    found = footprint.measure_all(footprint.Things.of(400), (1, 2), 1, print)
+    assert {"alert", "hunting", "machine", "machine_action", "vulnerability"} == set(
+        found["streams"]
+    )
+    for one in found["streams"].values():
+        assert 0 < one["record_bytes"] < one["sent_bytes"]
+        assert one["stored_bytes"] > 0
+    assert found["streams"]["vulnerability"]["documents"] == 400
+    assert set(found["tenants_memory_mb"]) == {"1", "2"}

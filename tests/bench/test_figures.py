@@ -89,7 +89,7 @@ def test_a_section_takes_the_place_of_its_earlier_figures_and_leaves_the_others(
     assert held["idle_poll"] == {"alert": 3}
     assert held["null_sink"] == {"alert": 2}
     assert held["measured"]["idle_poll"]["runs"] == 5
-    assert results.missing(held) == ["growth", "peers", "end_to_end"]
+    assert results.missing(held) == ["growth", "peers", "end_to_end", "footprint"]
 
 
 def test_figures_of_another_machine_are_not_mixed_with_those_of_this_one(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_every_command_and_option_that_is_named_exists(page: str) -> None:
         text
         for command in every_command().values()
         for option in command.params
-        for text in option.opts
+        for text in (*option.opts, *option.secondary_opts)
     }
     of_others = {"--help", "--keep", "--upgrade", "--install-completion", "--show-completion"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))

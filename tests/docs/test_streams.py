@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from aquila_mde.build import ecs, load_mappings, stale
-from aquila_mde.build.docs.cost import duration, number
 from aquila_mde.build.docs.rows import FieldTable
 from aquila_mde.simulator.control import Control
 from aquila_mde.simulator.hunting_tables import TABLES as TABLES_OF_HUNTING
 from aquila_mde.streams.casing import camel_case
+from aquila_mde.streams.cost import duration, number
 from aquila_mde.streams.stream import load_streams
 from aquila_mde.streams.tree import PackageTree
 from tests.plugins.simulator import StartSimulator

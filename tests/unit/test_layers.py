@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "streams": {"errors"},
     "settings": {"errors", "streams"},
     "logs": {"errors"},
+    "planning": FOUNDATION,
     "defender": FOUNDATION,
     "elastic": FOUNDATION,
     "onboard": FOUNDATION | {"defender"},
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "trial": FOUNDATION | {"elastic", "collect"},
     "cli": FOUNDATION
     | {"logs", "defender", "elastic", "build", "collect", "simulator", "engine"}
-    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules", "sigma"},
+    | {"demo", "trial", "preview", "onboard", "check", "dashboards", "rules", "sigma"}
+    | {"planning"},
 }
 FILES = sorted(
     path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__"

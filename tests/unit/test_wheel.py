@@ -46,11 +46,14 @@ def test_the_wheel_alone_makes_the_same_requests_and_package_as_the_checkout(
     assert "aquila_mde/assets/pipelines/stream.yml.j2" in names
     assert "aquila_mde/assets/package/docs/stream.md.j2" in names
     assert "aquila_mde/assets/package/dashboards/overview.yml" in names
+    assert "aquila_mde/assets/docs/performance.json" in names
     assert {f"aquila_mde/preview/page.{kind}" for kind in ("css", "js", "html.j2")} <= set(names)
 
     places = (tmp_path / "wheel", ROOT / "src")
     outputs = [typed(place, "install", "--dry-run", "--json", cwd=tmp_path) for place in places]
     assert json.loads(outputs[0]) == json.loads(outputs[1])
+    plans = [typed(place, "plan", "--tenants", "3", "--json", cwd=tmp_path) for place in places]
+    assert json.loads(plans[0]) == json.loads(plans[1])
     for output, place in zip(("one", "two"), places, strict=True):
         typed(place, "package", "build", "--output", output, cwd=tmp_path)
     (first,) = (tmp_path / "one").glob("*.zip")

@@ -16,6 +16,7 @@ from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import AquilaError, ExitCode
 from aquila_mde.settings import Settings
 from aquila_mde.streams.collect_spec import Endpoint
+from aquila_mde.streams.cost import costs
 from aquila_mde.streams.stream import Stream
 
 _EXPIRES_SOON = timedelta(days=30)
@@ -198,30 +199,24 @@ class _StreamCheck:
 
 def _quota(stream: Stream, interval: timedelta, findings: Findings) -> None:
     """Whether the calls of every ``interval`` fit into what Microsoft allows."""
-    spec = stream.collect
-    passes = timedelta(hours=1) / interval
-    # A pass asks the stream itself or its changes, and what it is joined with once in a while.
-    refreshed = [join.source for join in spec.joins.values() if join.source is not None]
-    demands = [(spec.delta.endpoint if spec.delta else spec.endpoint, passes)]
-    demands += [
-        (each.endpoint, min(passes, timedelta(hours=1) / each.refresh)) for each in refreshed
-    ]
-    for endpoint, calls in demands:
-        if calls > endpoint.quota.per_hour:
-            least = timedelta(hours=1) / endpoint.quota.per_hour
+    found = costs(stream.collect, interval)
+    for cost in found:
+        allowed = cost.endpoint.quota.per_hour
+        if cost.an_hour > allowed:
+            least = math.ceil(3_600 / allowed)
             findings.failed(
                 stream.name,
                 "quota",
-                f"{calls:,.0f} calls an hour at least, and Microsoft allows "
-                f"{endpoint.quota.per_hour:,} to {endpoint.path}",
-                f"Set streams.{stream.name}.interval to {math.ceil(least.total_seconds())}s or "
-                "more.",
+                f"{cost.an_hour:,.0f} calls an hour at least, and Microsoft allows "
+                f"{allowed:,} to {cost.path}",
+                f"Set streams.{stream.name}.interval to {least}s or more.",
                 ExitCode.SETTINGS,
             )
             return
-    endpoint, _ = demands[0]
-    allowed = endpoint.quota.per_hour
-    said = f"{allowed:,} calls an hour are allowed: {allowed / passes:,.0f} for each pass"
+    # A full export is due now and then only; the others are what a pass asks first.
+    cost = next(cost for cost in found if cost.kind != "full export")
+    allowed = cost.endpoint.quota.per_hour
+    said = f"{allowed:,} calls an hour are allowed: {allowed / cost.an_hour:,.0f} for each pass"
     findings.ok(stream.name, "quota", said)
 
 

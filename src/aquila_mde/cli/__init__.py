@@ -23,6 +23,7 @@ from aquila_mde.cli import (
     onboard,
     package,
     pipeline,
+    plan,
     preview,
     reconcile,
     replay,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for _command in (
     *(demo, onboard, install, check, collect, run, status, health, reconcile, replay, backfill),
-    *(uninstall, latest, hunt, preview, simulate, engine, build),
+    *(uninstall, latest, plan, hunt, preview, simulate, engine, build),
 ):
     app.command()(getattr(_command, _command.__name__.rpartition(".")[2]))
 app.add_typer(package.package, name="package")

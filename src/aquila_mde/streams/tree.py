@@ -11,7 +11,7 @@ _CHECKOUT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class PackageTree:
-    """A folder that holds ``manifest.yml``, ``data_stream/``, ``pipelines/`` and ``package/``."""
+    """A folder with manifest, streams, pipelines, what the zip needs, and the figures."""
 
     root: Path
 
@@ -39,6 +39,11 @@ class PackageTree:
     def transforms(self) -> Path:
         """The transforms, a folder each: ``transform.yml``, ``manifest.yml`` and ``fields/``."""
         return self.package / "elasticsearch" / "transform"
+
+    @property
+    def performance(self) -> Path:
+        """What ``make bench`` has measured, as JSON."""
+        return self.root / "docs" / "performance.json"
 
     def data_streams(self) -> list[Path]:
         """Every data stream folder, by name; those with a ``collect.yml`` are collected."""

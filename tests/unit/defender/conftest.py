@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -80,3 +81,21 @@ async def connect(microsoft: Microsoft) -> AsyncIterator[Connect]:
 def client(connect: Connect) -> DefenderClient:
     """A client that never waits."""
     return connect()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits of this thread, none of which takes any time."""
+    noted: list[float] = []
+    sleep, own = asyncio.sleep, threading.get_ident()
+
+    async def note(seconds: float, *rest: Any) -> None:
+        if threading.get_ident() != own:  # the server's
+            await sleep(seconds, *rest)
+            return
+        if seconds:
+            noted.append(seconds)
+        await sleep(0, *rest)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    return noted

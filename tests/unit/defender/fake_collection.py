@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Iterable
@@ -13,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from tests.unit.defender.scripted_microsoft import error, rows
 
+from aquila_mde.defender.page_reader import Collection, Page
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 
+PATH = "/api/alerts"
 TIME = "lastUpdateTime"
 _parse = lru_cache(maxsize=None)(parse_ticks)
 _IDS = re.compile(r"id eq '([^']+)'")
@@ -88,3 +91,14 @@ class FakeCollection:
 
 def collection_of(times: Iterable[Ticks], **habits: Any) -> FakeCollection:
     return FakeCollection([record(number, time) for number, time in enumerate(times)], **habits)
+
+
+def alerts(page_size: int = 1000, **options: Any) -> Collection:
+    """The alerts as a collection of the client."""
+    options.setdefault("time_field", TIME)
+    return Collection(PATH, page_size, "id", **options)
+
+
+def ids_of(pages: list[Page]) -> list[str]:
+    """The ids of every record of the pages."""
+    return [json.loads(bytes(raw))["id"] for page in pages for raw in page.records]

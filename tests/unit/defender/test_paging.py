@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import Response
-from tests.unit.defender.fake_collection import TIME, FakeCollection, collection_of, record
+from tests.unit.defender.fake_collection import (
+    PATH,
+    TIME,
+    FakeCollection,
+    alerts,
+    collection_of,
+    ids_of,
+    record,
+)
 from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, rows
 
 from aquila_mde.defender.client import DefenderClient
@@ -19,18 +26,12 @@ from aquila_mde.defender.errors import (
     PagingLimitError,
 )
 from aquila_mde.defender.page_reader import Collection, Page
-from aquila_mde.defender.paging import read_all, read_since
+from aquila_mde.defender.paging import read_since
 from aquila_mde.defender.times import Ticks, parse_ticks
 
-PATH = "/api/alerts"
 SECOND = 10_000_000
 DAY = 86_400 * SECOND
 START = parse_ticks("2026-03-01T00:00:00.1234567Z")
-
-
-def _alerts(page_size: int = 1000, **options: Any) -> Collection:
-    options.setdefault("time_field", TIME)
-    return Collection(PATH, page_size, "id", **options)
 
 
 async def _since(
@@ -42,14 +43,6 @@ async def _since(
     return [page async for page in read_since(client, collection, since, until, stream="alert")]
 
 
-async def _all(client: DefenderClient, collection: Collection, **options: Any) -> list[Page]:
-    return [page async for page in read_all(client, collection, stream="alert", **options)]
-
-
-def _ids(pages: list[Page]) -> list[str]:
-    return [json.loads(bytes(raw))["id"] for page in pages for raw in page.records]
-
-
 def _check_coverage(
     fake: FakeCollection, pages: list[Page], since: Ticks, until: Ticks | None
 ) -> None:
@@ -59,11 +52,11 @@ def _check_coverage(
         for row in fake.records
         if since <= (time := parse_ticks(row[TIME])) and (until is None or time < until)
     }
-    assert sorted(_ids(pages)) == sorted(expected)
+    assert sorted(ids_of(pages)) == sorted(expected)
     missing = dict(expected)
     before = None
     for page in pages:
-        for name in _ids([page]):
+        for name in ids_of([page]):
             missing.pop(name)
         if page.done_until is not None:
             assert all(time >= page.done_until for time in missing.values())
@@ -79,7 +72,7 @@ class TestReadSince:
     ) -> None:
         fake = collection_of(START + n * SECOND for n in range(-5, 20))
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(expand=("evidence",)))
+        pages = await _since(client, alerts(expand=("evidence",)))
         condition = f"{TIME} ge 2026-03-01T00:00:00.1234567Z"
         call = {"$top": "1000", "$filter": condition, "$expand": "evidence"}
         assert fake.calls == [call, {"$top": "1", "$skip": "20", "$filter": condition}]
@@ -89,7 +82,7 @@ class TestReadSince:
         assert page.done_until == page.server_time
 
         fake.calls.clear()
-        _check_coverage(fake, await _since(client, _alerts(expand=("evidence",))), START, None)
+        _check_coverage(fake, await _since(client, alerts(expand=("evidence",))), START, None)
         assert fake.calls == [call]
 
     async def test_only_an_answer_longer_than_all_before_is_asked_about(
@@ -101,7 +94,7 @@ class TestReadSince:
         async def calls_with(count: int) -> int:
             fake.records = [record(n, START + n) for n in range(count)]
             fake.calls.clear()
-            _check_coverage(fake, await _since(client, _alerts()), START, None)
+            _check_coverage(fake, await _since(client, alerts()), START, None)
             return len(fake.calls)
 
         counts = [0, 5, 5, 5, 4, 1, 0, 5, 6, 6, 99, 99, 98]
@@ -114,18 +107,18 @@ class TestReadSince:
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         microsoft.script(PATH, error(404, "ResourceNotFound", "none"))
-        (page,) = await _since(client, _alerts(empty_on=(404,)))
+        (page,) = await _since(client, alerts(empty_on=(404,)))
         assert page.records == []
         assert page.done_until == page.server_time is not None
         with pytest.raises(NotFoundError):
-            await _since(client, _alerts())
+            await _since(client, alerts())
 
     async def test_an_upper_bound_is_kept(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         fake = collection_of(START + n * SECOND for n in range(30))
         microsoft.routes[PATH] = fake
-        (page,) = await _since(client, _alerts(), until=START + 10 * SECOND)
+        (page,) = await _since(client, alerts(), until=START + 10 * SECOND)
         _check_coverage(fake, [page], START, START + 10 * SECOND)
         assert page.done_until == START + 10 * SECOND
         assert [call["$top"] for call in fake.calls] == ["1000", "1"]
@@ -140,7 +133,7 @@ class TestReadSince:
             (START + n * 37 * SECOND for n in range(10_000)), links=links, order=order
         )
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(1000))
+        pages = await _since(client, alerts(1000))
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 2.5 * 10_000 / 1000
 
@@ -150,7 +143,7 @@ class TestReadSince:
     ) -> None:
         fake = collection_of((START + n * n * SECOND for n in range(2_345)), cap=cap)
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(10_000))
+        pages = await _since(client, alerts(10_000))
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 4 * 2_345 / cap
 
@@ -162,7 +155,7 @@ class TestReadSince:
         times += [START + 20 * DAY + 1] * 1000
         fake = collection_of(times, cap=170, order=order)
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(10_000))
+        pages = await _since(client, alerts(10_000))
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 120
 
@@ -171,18 +164,18 @@ class TestReadSince:
     ) -> None:
         fake = collection_of((START + n for n in range(170)), cap=170, order="storage")
         microsoft.routes[PATH] = fake
-        _check_coverage(fake, await _since(client, _alerts()), START, None)
+        _check_coverage(fake, await _since(client, alerts()), START, None)
         fake.records.append(record(170, START + 170))
-        _check_coverage(fake, await _since(client, _alerts()), START, None)
+        _check_coverage(fake, await _since(client, alerts()), START, None)
 
     async def test_a_limit_that_is_lowered_is_noticed(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         fake = collection_of(START + n * SECOND for n in range(1_234))
         microsoft.routes[PATH] = fake
-        assert len(await _since(client, _alerts(10_000))) == 1
+        assert len(await _since(client, alerts(10_000))) == 1
         fake.cap = 500
-        _check_coverage(fake, await _since(client, _alerts(10_000)), START, None)
+        _check_coverage(fake, await _since(client, alerts(10_000)), START, None)
 
     async def test_a_limit_for_expanded_rows_is_one_of_its_own(
         self, microsoft: Microsoft, client: DefenderClient
@@ -194,8 +187,8 @@ class TestReadSince:
             return fake(request)
 
         microsoft.routes[PATH] = heavy
-        _check_coverage(fake, await _since(client, _alerts(10_000)), START, None)
-        expanded = await _since(client, _alerts(10_000, expand=("evidence",)))
+        _check_coverage(fake, await _since(client, alerts(10_000)), START, None)
+        expanded = await _since(client, alerts(10_000, expand=("evidence",)))
         _check_coverage(fake, expanded, START, None)
 
     async def test_where_nobody_may_look_for_a_next_row_the_stretch_is_shortened(
@@ -203,7 +196,7 @@ class TestReadSince:
     ) -> None:
         fake = collection_of((START + n * SECOND for n in range(400)), cap=170, max_skip=100)
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts())
+        pages = await _since(client, alerts())
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 20
 
@@ -213,13 +206,13 @@ class TestReadSince:
         fake = collection_of([START] * 5, heeds_skip=False)
         microsoft.routes[PATH] = fake
         with pytest.raises(PagingLimitError, match="the same rows, each time: 5 different"):
-            await _since(client, _alerts())
+            await _since(client, alerts())
         assert len(fake.calls) < 60
 
         # As long as the times differ there is another way.
         fake = collection_of((START + n * SECOND for n in range(50)), heeds_skip=False)
         microsoft.routes[PATH] = fake
-        _check_coverage(fake, await _since(client, _alerts()), START, None)
+        _check_coverage(fake, await _since(client, alerts()), START, None)
         assert len(fake.calls) < 10
 
     @pytest.mark.parametrize("links", [True, False])
@@ -231,7 +224,7 @@ class TestReadSince:
         times += [START + 20 * DAY + 1] * 1000
         fake = collection_of(times, links=links, order=order)
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(300))
+        pages = await _since(client, alerts(300))
         _check_coverage(fake, pages, START, None)
         assert len(fake.calls) < 80
 
@@ -243,7 +236,7 @@ class TestReadSince:
             [START + n * DAY for n in range(100)] + [future + n * DAY for n in range(500)]
         )
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(100))
+        pages = await _since(client, alerts(100))
         _check_coverage(fake, pages, START, None)
         for page in pages:
             # Whatever goes on from here must not leave out what is added meanwhile.
@@ -257,8 +250,8 @@ class TestReadSince:
         fake = collection_of((START + n * SECOND for n in range(1000)), order="storage")
         microsoft.routes[PATH] = fake
         seen: list[str] = []
-        async for page in read_since(client, _alerts(300), START, None, stream="alert"):
-            seen += _ids([page])
+        async for page in read_since(client, alerts(300), START, None, stream="alert"):
+            seen += ids_of([page])
             for name in seen[:5]:  # the oldest ones move to the end
                 number = int(name.removeprefix("record-"))
                 if number < 5:
@@ -280,8 +273,8 @@ class TestReadSince:
             return rows(*body["value"])
 
         microsoft.routes[PATH] = spoiled
-        pages = await _since(client, _alerts(100))
-        assert sorted(_ids(pages)) == sorted(row["id"] for row in fake.records)
+        pages = await _since(client, alerts(100))
+        assert sorted(ids_of(pages)) == sorted(row["id"] for row in fake.records)
 
     async def test_without_the_services_time_nothing_is_lost_either(
         self, microsoft: Microsoft, client: DefenderClient, monkeypatch: pytest.MonkeyPatch
@@ -289,12 +282,12 @@ class TestReadSince:
         monkeypatch.setattr("aquila_mde.defender.client.ticks_of_http_date", lambda _: None)
         fake = collection_of(START + n * SECOND for n in range(1000))
         microsoft.routes[PATH] = fake
-        pages = await _since(client, _alerts(100))
+        pages = await _since(client, alerts(100))
         _check_coverage(fake, pages, START, None)
         assert pages[-1].server_time is None
         assert pages[-1].done_until == START + 999 * SECOND
 
-        (page,) = await _since(client, _alerts(100), START + DAY)
+        (page,) = await _since(client, alerts(100), START + DAY)
         assert (page.records, page.done_until) == ([], None)
 
     @pytest.mark.parametrize("body", ['{"records": []}', '{"value": null}', '{"value": [}'])
@@ -303,7 +296,7 @@ class TestReadSince:
     ) -> None:
         microsoft.script(PATH, Response(body, media_type="application/json"))
         with pytest.raises(DefenderUnavailableError, match="not a list of records") as caught:
-            await _since(client, _alerts())
+            await _since(client, alerts())
         assert caught.value.stream == "alert"
 
     async def test_a_refused_filter_is_told_as_it_is(
@@ -311,7 +304,15 @@ class TestReadSince:
     ) -> None:
         microsoft.script(PATH, error(400, "ODataError", "Property is not filterable"))
         with pytest.raises(BadRequestError):
-            await _since(client, _alerts())
+            await _since(client, alerts())
+
+    async def test_too_many_rows_of_one_time_name_the_time(
+        self, microsoft: Microsoft, client: DefenderClient
+    ) -> None:
+        microsoft.routes[PATH] = collection_of([START] * 3000, order="storage", max_skip=900)
+        with pytest.raises(PagingLimitError) as caught:
+            await _since(client, alerts(300))
+        assert f"{TIME} ge 2026-03-01T00:00:00.1234567Z" in caught.value.hint
 
 
 _CLUSTERED = st.lists(
@@ -361,155 +362,6 @@ async def test_every_record_is_yielded_once_and_no_promise_is_broken(
     microsoft.routes[PATH] = fake
     client = connect()
     start, end = START + since, None if until is None else START + until
-    pages = await _since(client, _alerts(page_size), start, end)
+    pages = await _since(client, alerts(page_size), start, end)
     _check_coverage(fake, pages, start, end)
     await client.aclose()
-
-
-class TestReadAll:
-    async def test_a_small_set_takes_one_call_and_at_first_a_question(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(7))
-        microsoft.routes[PATH] = fake
-        (page,) = await _all(client, _alerts(1000))
-        assert len(page.records) == 7
-        assert page.done_until is None
-        assert fake.calls == [{"$top": "1000"}, {"$top": "1000", "$skip": "7"}]
-
-        fake.calls.clear()
-        (page,) = await _all(client, _alerts(1000))
-        assert len(page.records) == 7
-        assert fake.calls == [{"$top": "1000"}]
-
-    @pytest.mark.parametrize("order", ["storage", "random", "shifting"])
-    async def test_a_page_that_is_cut_without_a_word_is_noticed(
-        self, microsoft: Microsoft, client: DefenderClient, order: str
-    ) -> None:
-        fake = collection_of(range(1_000), cap=170, order=order)
-        microsoft.routes[PATH] = fake
-        ids = _ids(await _all(client, _alerts(10_000)))
-        assert sorted(ids) == sorted(f"record-{n}" for n in range(1_000))
-        if order == "storage":
-            skips = [None, "170", "340", "510", "680", "850"]
-            assert [call.get("$skip") for call in fake.calls] == skips * 2
-
-    async def test_a_short_last_page_needs_no_look_behind_it(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(1_150), order="storage", max_skip=900)
-        microsoft.routes[PATH] = fake
-        assert len(_ids(await _all(client, _alerts(300)))) == 1_150
-
-    async def test_an_empty_set_is_one_empty_page(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        microsoft.script(PATH, error(404, "ResourceNotFound", "none"))
-        (page,) = await _all(client, _alerts(empty_on=(404,)))
-        assert page.records == []
-
-    @pytest.mark.parametrize("links", [True, False])
-    async def test_a_set_in_order_is_read_twice_and_yielded_once(
-        self, microsoft: Microsoft, client: DefenderClient, links: bool
-    ) -> None:
-        fake = collection_of(range(950), links=links, order="storage")
-        microsoft.routes[PATH] = fake
-        pages = await _all(client, _alerts(300))
-        assert _ids(pages) == [f"record-{n}" for n in range(950)]
-        assert [call.get("$skip") for call in fake.calls] == [None, "300", "600", "900"] * 2
-
-    async def test_a_full_last_page_is_asked_beyond(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(600), order="storage")
-        microsoft.routes[PATH] = fake
-        assert len(_ids(await _all(client, _alerts(300)))) == 600
-        assert [call.get("$skip") for call in fake.calls][:3] == [None, "300", "600"]
-
-    @pytest.mark.parametrize("order", ["random", "shifting"])
-    async def test_rows_that_change_places_are_found_in_the_end(
-        self, microsoft: Microsoft, client: DefenderClient, order: str
-    ) -> None:
-        fake = collection_of(range(1000), order=order, seed=3)
-        microsoft.routes[PATH] = fake
-        ids = _ids(await _all(client, _alerts(300)))
-        assert sorted(ids) == sorted(f"record-{n}" for n in range(1000))
-
-    async def test_a_row_that_slips_through_a_deletion_is_found(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(500), order="storage")
-
-        def shrinking(request: Request) -> Response:
-            answer = fake(request)
-            if len(fake.calls) == 1:
-                del fake.records[0]  # the rest moves up by one: record-200 is never on a page
-            return answer
-
-        microsoft.routes[PATH] = shrinking
-        ids = _ids(await _all(client, _alerts(200)))
-        assert sorted(ids) == sorted(f"record-{n}" for n in range(500))
-
-    async def test_a_skip_beyond_the_cap_says_what_was_read(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(3000), order="storage", max_skip=900)
-        microsoft.routes[PATH] = fake
-        pages: list[Page] = []
-
-        async def read() -> None:
-            async for page in read_all(client, _alerts(300), stream="alert"):
-                pages.append(page)
-
-        with pytest.raises(PagingLimitError, match="1200 were read, those behind number 1200") as e:
-            await read()
-        assert len(_ids(pages)) == 1200
-        assert "limit of $skip is 900" in e.value.message
-        assert e.value.stream == "alert"
-        assert "no time" in e.value.hint
-
-    async def test_too_many_rows_of_one_time_name_the_time(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        microsoft.routes[PATH] = collection_of([START] * 3000, order="storage", max_skip=900)
-        with pytest.raises(PagingLimitError) as caught:
-            await _since(client, _alerts(300))
-        assert f"{TIME} ge 2026-03-01T00:00:00.1234567Z" in caught.value.hint
-
-    async def test_a_refused_first_call_is_no_matter_of_paging(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        microsoft.script(PATH, error(400, "ODataError", "no"))
-        with pytest.raises(BadRequestError):
-            await _all(client, _alerts())
-
-    @pytest.mark.parametrize("page_size", [10, 1000])
-    async def test_a_service_that_takes_no_notice_of_skip_is_given_up(
-        self, microsoft: Microsoft, client: DefenderClient, page_size: int
-    ) -> None:
-        microsoft.routes[PATH] = collection_of(range(10), heeds_skip=False)
-        with pytest.raises(PagingLimitError, match="the same rows, each time: 10 different"):
-            await _all(client, _alerts(page_size))
-        assert len(microsoft.calls) < 60
-
-    async def test_a_set_that_grows_with_every_reading_is_given_up(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        fake = collection_of(range(10), order="storage")
-
-        def growing(request: Request) -> Response:
-            fake.records.insert(0, record(len(fake.records), 0))
-            return fake(request)
-
-        microsoft.routes[PATH] = growing
-        with pytest.raises(PagingLimitError, match="another order"):
-            await _all(client, _alerts(10))
-
-    async def test_rows_without_an_id_are_told_apart_by_all_of_them(
-        self, microsoft: Microsoft, client: DefenderClient
-    ) -> None:
-        strange = [{"id": None, "n": 1}, {"id": None, "n": 2}, {"n": 3}, {"id": "", "n": 4}]
-        strange += [{"id": 5}, {"id": 5, "again": True}, {"n": 3}]
-        microsoft.script(PATH, rows(*strange), rows())
-        pages = await _all(client, _alerts(1000))
-        assert [json.loads(bytes(raw)) for raw in pages[0].records] == strange[:5]

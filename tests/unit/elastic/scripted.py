@@ -14,6 +14,8 @@ from aiohttp import web
 
 from aquila_mde.settings import ElasticsearchSettings
 
+INDEX = "logs-pack.alert-default"
+CREATED = {"_index": f".ds-{INDEX}-000001", "status": 201}
 GREETING = {
     "name": "node",
     "cluster_name": "scripted",
@@ -193,3 +195,19 @@ def refusal(status: int, kind: str, reason: str, **headers: str) -> web.Response
     """An error answer of an engine."""
     error = {"root_cause": [{"type": kind, "reason": reason}], "type": kind, "reason": reason}
     return json({"error": error, "status": status}, status, **headers)
+
+
+class Refusing(Server):
+    """Answers everything the same."""
+
+    def __init__(self, answer: web.Response, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._answer = answer
+
+    async def answer(self, seen: Seen) -> web.Response | None:
+        return self._answer
+
+
+def answered(*creates: dict[str, Any]) -> web.Response:
+    """The answer to a bulk request, one of ``creates`` for each document."""
+    return json({"errors": True, "items": [{"create": create} for create in creates]})

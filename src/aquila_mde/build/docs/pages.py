@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 
-from aquila_mde.build.docs.cost import costs, duration, number
 from aquila_mde.build.docs.rows import FieldTable
 from aquila_mde.build.docs.rules import RulePage, spoken
 from aquila_mde.build.library import Library
@@ -20,6 +19,7 @@ from aquila_mde.build.sigma import taxonomy
 from aquila_mde.dashboards.load import Dashboard
 from aquila_mde.hunting_pack.load import PackQuery
 from aquila_mde.hunting_pack.spec import LANGUAGES
+from aquila_mde.streams.cost import costs, duration, number
 from aquila_mde.streams.faults import Fault, FaultsFoundError
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
