@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from aquila_mde.collect.outlet import Outlet
 from aquila_mde.collect.runner import Collector, StreamReport
 from aquila_mde.settings import Settings
 from aquila_mde.streams.tree import PackageTree
@@ -77,7 +78,11 @@ class Cost(msgspec.Struct):
 async def run(job: Job) -> Cost:
     """Run ``job`` in this process."""
     settings = Settings.model_validate(job.settings)
-    async with await Collector.open(settings, PackageTree.default(), retry_wait=False) as collector:
+    tree = PackageTree.default()
+    async with (
+        await Outlet.open(settings.elasticsearch, retry_wait=False) as outlet,
+        await Collector.open(settings, tree, retry_wait=False, outlet=outlet) as collector,
+    ):
         if job.before:
             _without_errors(await collector.collect(job.before))
         if job.servers_tell:
@@ -92,8 +97,8 @@ async def run(job: Job) -> Cost:
         rows = sum(report.records for report in reports)
         async with AsyncExitStack() as others:
             for number in range(1, job.tenants):
-                opened = Collector.open(_other(settings, number), PackageTree.default())
-                other = await others.enter_async_context(await opened)
+                opened = await Collector.open(_other(settings, number), tree, outlet=outlet)
+                other = await others.enter_async_context(opened)
                 _without_errors(await other.collect(job.streams))
         cost = Cost(rows=rows, wall_s=wall, cpu_s=cpu, memory_mb=peak_memory_mb())
         if job.servers_tell:

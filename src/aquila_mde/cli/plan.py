@@ -42,6 +42,14 @@ def plan(
         int | None,
         typer.Option(help="Machines of the largest tenant, one among them.", show_default=False),
     ] = None,
+    machines_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="Machines of this tenant of the settings file; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     hunting: Annotated[
         bool | None,
         typer.Option(
@@ -170,7 +178,15 @@ def plan(
     if settings is not None and tenants is None:
         if largest is not None:
             raise typer.BadParameter("--largest needs --tenants beside a settings file")
-        groups = as_settings(streams, settings.each, machines=machines, hunting=hunting)
+        groups = as_settings(
+            streams,
+            settings.each,
+            machines=machines,
+            machines_of=_numbers(machines_of or []),
+            hunting=hunting,
+        )
+    elif machines_of:
+        raise typer.BadParameter("--machines-of goes with the tenants of a settings file")
     else:
         groups = as_numbers(
             streams,
@@ -198,6 +214,17 @@ def plan(
         print_json(as_dict(made, warnings))
         return
     _show(made, warnings)
+
+
+def _numbers(given: list[str]) -> dict[str, int]:
+    """``contoso=5000`` as a tenant and its machines."""
+    found = {}
+    for each in given:
+        name, _, number = each.rpartition("=")
+        if not name or not number.isdecimal():
+            raise typer.BadParameter(f"{each!r} is no NAME=NUMBER, such as contoso=5000")
+        found[name] = int(number)
+    return found
 
 
 def _show(made: Plan, warnings: list[PlanWarning]) -> None:
@@ -288,7 +315,8 @@ def _show_needs(made: Plan) -> None:
             )
         )
     if made.full_exports():
-        rows.append(("", f"of all tenants: {spoken(made.all_exports_seconds())}"))
+        said = spoken(made.all_exports_seconds())
+        rows.append(("", f"of all tenants: {said}, each when they are started together"))
     print_table(("what", "needed"), rows, title="What it needs")
     say()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from aquila_mde.errors import ConfigurationError
 from aquila_mde.planning.assumptions import wrong_number
 from aquila_mde.settings import HuntingSettings, Settings, StreamSettings, is_enabled
 from aquila_mde.streams.hunts import NamedHunt, chosen_hunts, load_hunts
@@ -60,12 +61,29 @@ def as_settings(
     settings: Sequence[Settings],
     *,
     machines: int,
+    machines_of: Mapping[str, int] | None = None,
     hunting: bool | None = None,
 ) -> list[TenantGroup]:
-    """The tenants of a settings file, each with its own streams, intervals and queries."""
-    _check({"--machines": machines})
+    """The tenants of a settings file, each with its own streams, intervals and queries.
+
+    Those that ``machines_of`` names have so many machines, the others ``machines``. Raises an
+    error for a name that there is not.
+    """
+    own = dict(machines_of or {})
+    _check({"--machines": machines} | {f"--machines-of {name}": own[name] for name in own})
+    names = [each.tenant.label for each in settings]
+    if unknown := [name for name in own if name not in names]:
+        raise ConfigurationError(
+            f"--machines-of names {unknown[0]}, which is no tenant of the settings.",
+            hint=f"The tenants are: {', '.join(names)}.",
+        )
     return [
-        TenantGroup(each.tenant.label, 1, machines, _as_said(streams, each, hunting=hunting))
+        TenantGroup(
+            each.tenant.label,
+            1,
+            own.get(each.tenant.label, machines),
+            _as_said(streams, each, hunting=hunting),
+        )
         for each in settings
     ]
 

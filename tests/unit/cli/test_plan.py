@@ -143,3 +143,19 @@ def test_a_retention_that_is_no_time_is_refused(call: Call) -> None:
     refused = call("plan", "--retention", "long")
     assert refused.code == ExitCode.SETTINGS
     assert "--retention must be a duration" in refused.err
+
+
+def test_a_tenant_of_the_settings_has_machines_of_its_own(
+    config: Path, call: Call, told: Told
+) -> None:
+    found = told("-c", config, "--machines", 10, "--machines-of", "contoso=5000")
+    assert found["machines"] == 5_010
+    for wrong, said in (
+        (("-c", config, "--machines-of", "nobody=5"), "names nobody, which is no tenant"),
+        (("-c", config, "--machines-of", "contoso=0"), "--machines-of contoso is 0 and must be"),
+        (("-c", config, "--machines-of", "contoso"), "'contoso' is no NAME=NUMBER"),
+        (("--tenants", 3, "--machines-of", "contoso=5"), "goes with the tenants of a settings"),
+    ):
+        refused = call("plan", *wrong)
+        assert refused.code == ExitCode.SETTINGS
+        assert said in refused.err
