@@ -290,34 +290,28 @@ def _show_needs(made: Plan) -> None:
     from aquila_mde.planning.warnings import spoken
 
     weight = made.measured.weight("vulnerability")
-    rows: list[tuple[str, str]] = [
-        (
-            "Collector",
-            f"{made.cores:.3g} cores at work, so {made.needed.processes} processes; one carries "
-            f"{made.tenants_a_core:,.0f} such tenants by its processor",
-        ),
-        ("", f"{made.memory / _GB:.2g} GB of memory in {made.given.processes} processes"),
-        (
-            "Engine",
-            f"{made.engine_load:.3g} cores at work with indexing, so {made.needed.engine_cores}; "
-            f"one takes {made.measured.engine_bytes_s / weight.sent:,.0f} vulnerabilities a second",
-        ),
+    rows: list[tuple[str, str, str]] = [
+        ("collector", "processes, of one core each", f"{made.needed.processes:,}"),
+        ("", "cores at work on average", f"{made.cores:.3g}"),
+        ("", "such tenants that one carries by its processor", f"{made.tenants_a_core:,.0f}"),
+        ("", "GB of memory of all", f"{made.memory / _GB:.2g}"),
+        ("engine", "cores for indexing", f"{made.needed.engine_cores:,}"),
+        ("", "cores at work on average", f"{made.engine_load:.3g}"),
         (
             "",
-            f"{made.stored / _GB:,.4g} GB of disk in {made.shards:,.0f} shards",
+            "vulnerabilities a second that one takes",
+            f"{made.measured.engine_bytes_s / weight.sent:,.0f}",
         ),
+        ("", "GB of disk", f"{made.stored / _GB:,.0f}"),
+        ("", "shards", f"{made.shards:,.0f}"),
     ]
-    for one, seconds in made.full_exports():
-        rows.append(
-            (
-                "Full export",
-                f"{one.reading.rows:,.0f} rows of tenant {one.group.name}: {spoken(seconds)}",
-            )
-        )
-    if made.full_exports():
-        said = spoken(made.all_exports_seconds())
-        rows.append(("", f"of all tenants: {said}, each when they are started together"))
-    print_table(("what", "needed"), rows, title="What it needs")
+    if exports := made.full_exports():
+        one, seconds = max(exports, key=lambda each: each[1])
+        said = f"{one.reading.rows:,.0f} rows of tenant {one.group.name}"
+        rows.append(("full export", said, spoken(seconds)))
+        together = spoken(made.all_exports_seconds())
+        rows.append(("", "all tenants, and each when they are started together", together))
+    print_table(("", "of what", "needed"), rows, title="What it needs")
     say()
 
 
@@ -329,5 +323,7 @@ def _show_assumptions(made: Plan) -> None:
     ]
     rows.append(("", "quotas, pages, intervals, overlaps", "data_stream/*/collect.yml"))
     rows.append(("", f"seconds, memory and bytes: {made.measured.where}", "docs/performance.json"))
+    for name in made.only_calls:
+        rows.append(("0", f"rows of the stream {name}: only its calls are counted", "nobody knows"))
     print_table(("value", "of what", "from"), rows, title="Assumed")
     say()

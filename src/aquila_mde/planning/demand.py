@@ -20,6 +20,8 @@ from aquila_mde.streams.cost import Cost, costs
 
 DAY = timedelta(days=1)
 _MONTH_DAYS = 30
+KNOWN = frozenset(("alert", "machine", "machine_action", "vulnerability", "hunting"))
+"""The streams of which something is assumed; of another one only the calls are counted."""
 Kind = Literal["pass", "sweep", "changes", "full export", "join"]
 
 

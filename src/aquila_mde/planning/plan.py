@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from aquila_mde.planning.assumptions import Assumptions, wrong_number
-from aquila_mde.planning.demand import DAY, Reading, readings, volume_of
+from aquila_mde.planning.demand import DAY, KNOWN, Reading, readings, volume_of
 from aquila_mde.planning.load import Machines, Traffic, Work, traffic_of, work_of
 from aquila_mde.planning.measured import Measured
 from aquila_mde.planning.room import Room, read_latest, room_of
@@ -128,6 +128,11 @@ class Plan:
     """With replicas."""
     stored: float
     """Bytes, with replicas."""
+
+    @property
+    def only_calls(self) -> list[str]:
+        """The streams of which nothing is assumed, so that rows and documents are missing."""
+        return [one.name for one in self.streams if one.name not in KNOWN]
 
     @property
     def collector_busy(self) -> float:

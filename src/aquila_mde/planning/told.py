@@ -84,6 +84,7 @@ def as_dict(plan: Plan, warnings: Sequence[PlanWarning]) -> dict[str, Any]:
             "all_seconds": plan.all_exports_seconds(),
         },
         "assumptions": {name: value for name, value, _ in plan.wanted.assumed.named()},
+        "only_calls_of": plan.only_calls,
         "measured": plan.measured.where,
         "warnings": [
             {"kind": one.kind, "where": one.where, "said": one.said, "hint": one.hint}

@@ -51,7 +51,7 @@ def test_tables_of_everything_end_in_the_warnings_with_what_to_do(call: Call) ->
     assert called.code == 0, called.err
     for shown in (
         *("Calls, in the tenant that needs most", "All 400 tenants; kept with 1 replicas"),
-        *("/api/machines/SoftwareVulnerabilitiesExport", "What it needs", "Full export", "hunting"),
+        *("/api/machines/SoftwareVulnerabilitiesExport", "What it needs", "full export", "hunting"),
         *("--alert-versions", "data_stream/*/collect.yml", "docs/performance.json", "Warnings"),
         "! engine: ",
     ):

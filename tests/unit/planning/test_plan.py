@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,6 +92,17 @@ def test_hunting_asks_once_for_each_query_that_is_due() -> None:
     (calls,) = [one.calls_a_day for one in made.endpoints if one.stream == "hunting"]
     assert calls == pytest.approx(sum(DAY / every for every in queries))
     assert "hunting" not in {one.name for one in plan(groups(1, 10)).streams}
+
+
+def test_of_a_stream_that_is_not_known_the_calls_are_counted_and_that_is_said() -> None:
+    (group,) = only(groups(1, 10), "alert")
+    (one,) = group.collected
+    other = replace(one, stream=replace(one.stream, name="other"))
+    made = plan([replace(group, collected=(other,))])
+    assert made.only_calls == ["other"]
+    (stream,) = made.streams
+    assert (round(stream.calls), stream.rows, stream.documents) == (288, 0, 0)
+    assert plan(groups(1, 10)).only_calls == []
 
 
 def test_the_room_of_a_stream_is_bounded_by_age_or_by_size() -> None:
