@@ -43,6 +43,7 @@ def page_file(engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             await install(engine, tree)
             async with await Collector.open(settings, tree, retry_wait=False) as collector:
                 await collector.collect()
+                await collector.health.write()
                 await collector.latest.update()
             return render(await ask(engine, tree))
 

@@ -139,7 +139,7 @@ async def test_no_panel_of_a_tenant_is_empty_and_the_page_shows_them_all(
     job: MakeJob, tmp_path: Path
 ) -> None:
     work = hunting(job(now=datetime.now(UTC), **SIZES))
-    await work.collect()
+    work.command("collect")
     tenant = work.settings().tenant.id
     page = tmp_path / "deep" / "page.html"
     work.command("latest", "--once")

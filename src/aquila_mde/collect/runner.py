@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
 import structlog
 
 from aquila_mde.collect.engine_lease import StateTakenError
+from aquila_mde.collect.health_record import HealthRecord
 from aquila_mde.collect.hunting import Hunting
 from aquila_mde.collect.joins import Join, Joins, fill_in, refresh
 from aquila_mde.collect.latest import LatestVersions
@@ -60,6 +62,15 @@ class Collector:
         self._sides = sides
         self._state = state
         self._progress = progress
+        self._complete = self._last_complete()
+        tenant = sides.settings.tenant
+        self.health = HealthRecord(
+            sides.sink,
+            tenant={"id": tenant.id} | ({"name": tenant.name} if tenant.name else {}),
+            namespace=sides.namespace,
+            intervals={each.name: self._interval(each).total_seconds() for each in sides.streams},
+            complete=self._complete,
+        )
 
     @classmethod
     async def open(
@@ -90,7 +101,7 @@ class Collector:
             sides, state, progress=progress, telemetry=telemetry, now=now, latest=latest
         )
         if telemetry is not None:
-            telemetry.watch(sides.readings(), collector._last_complete())
+            telemetry.watch(sides.readings(), collector._complete)
         return collector
 
     async def __aenter__(self) -> Collector:
@@ -129,12 +140,18 @@ class Collector:
         """Collect every stream at its interval until ``stop``; pages under way are finished."""
         read_once = {stream.name: asyncio.Event() for stream in self.streams}
         works = [self._repeat(stream, stop, read_once) for stream in self.streams]
-        await _together([*works, self.latest.keep(stop)])
+        await _together([*works, self.latest.keep(stop), self.health.keep(stop)])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self.health.write()
 
     def _last_complete(self) -> dict[str, float]:
         """When the last complete pass of each stream was, in seconds since 1970."""
         last = {stream.name: self._store(stream).read().last_pass for stream in self.streams}
         return {name: at / TICKS_PER_SECOND for name, at in last.items() if at is not None}
+
+    def _interval(self, stream: Stream) -> timedelta:
+        return self._sides.settings.stream(stream.name).interval or stream.collect.interval
 
     def _feeds(self, source: Stream) -> list[Join]:
         """The joins of other streams that take their partners from ``source``."""
@@ -151,7 +168,7 @@ class Collector:
     async def _repeat(
         self, stream: Stream, stop: asyncio.Event, read_once: dict[str, asyncio.Event]
     ) -> None:
-        interval = self._sides.settings.stream(stream.name).interval or stream.collect.interval
+        interval = self._interval(stream)
         for join in stream.collect.joins.values():
             if join.stream in read_once:
                 await read_once[join.stream].wait()
@@ -236,8 +253,9 @@ class Collector:
             complete=complete,
             error=error,
         )
+        again = self._sides.retries(stream.name) - retries
+        self.health.passed(report, began=since, retries=again)
         if self._telemetry is not None:
-            again = self._sides.retries(stream.name) - retries
             self._telemetry.passed(report, began=since, retries=again)
         return report
 
@@ -271,6 +289,8 @@ async def _together(works: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Resu
 
 
 _Result = TypeVar("_Result")
+_LAST_WORD_SECONDS = 10.0
+"""For the last document of the collector's health, which nothing depends on."""
 _AFTER_ERROR_SECONDS = 60.0
 """Longest pause after a pass that failed; its own retries have waited already."""
 _DOUBLED = 10

@@ -70,6 +70,7 @@ async def collect_tenants(
             shown = progress_of(each, settings, progress)
             async with await Collector.open(each, tree, progress=shown, outlet=outlet) as collector:
                 reports = await collector.collect(names)
+                await collector.health.write()
                 await collector.latest.try_update()
             for report in reports:
                 if report.error is not None and len(settings.each) > 1:

@@ -161,6 +161,7 @@ class Demo:
                 first = _without_errors(await collector.collect())
                 self._tell("Collecting a second time")
                 second = _without_errors(await collector.collect())
+                await collector.health.write()
                 await collector.latest.update()
                 streams = {stream.name: stream for stream in collector.streams}
             self._tell("Comparing the index with the tenant, version by version")
