@@ -37,7 +37,7 @@ class Index:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def index(installed: str) -> Iterator[Index]:
     """Where the records of all cases are, each at the time of its case."""
     namespace = f"r{uuid.uuid4().hex[:12]}"

@@ -152,9 +152,9 @@ class Job:
         return replace(self, tree=tree)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(engine_url: str) -> str:
-    """The engine with the package's objects on it."""
+    """The engine with the package's objects on it, whatever other tests have done to it."""
 
     async def put() -> None:
         async with await Engine.connect(ElasticsearchSettings(url=engine_url)) as engine:

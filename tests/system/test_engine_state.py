@@ -121,7 +121,7 @@ async def test_commands_beside_a_collector_say_so(job: MakeJob) -> None:
     assert f"is in use by process {process.pid} on ".encode() in output
     status = start(work, "status", "--json")
     answer = json.loads(status.communicate()[0])
-    assert answer["state"] == "elasticsearch"
+    assert list(answer["states"].values()) == ["elasticsearch"]
     assert {each["stream"] for each in answer["streams"]} == set(STREAMS)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()

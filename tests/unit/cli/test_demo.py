@@ -28,7 +28,8 @@ def report(**changes: int) -> DemoReport:
         "@timestamp": "2026-01-01T00:00:00.1234567Z",
     }
     engine = {"flavour": "opensearch", "version": "3.8.0", "url": "http://127.0.0.1:1"}
-    return DemoReport(engine, {"alert": StreamResult(compared, PASS, AGAIN)}, [document])
+    streams = {"alert": StreamResult(compared, PASS, AGAIN)}
+    return DemoReport(engine, streams, hunting=[PASS, AGAIN], examples=[document])
 
 
 @pytest.fixture
