@@ -262,7 +262,9 @@ def test_what_one_tenant_knows_is_nowhere_else(many: MakeMany) -> None:
         job = work.jobs[number]
         asked = {each["organization"]["name"] for each in job.documents("alert")}
         assert asked == {work.name(number)}
-    # Nothing was made for the one that was refused.
-    assert work.jobs[0].ask("GET", f"/_data_stream/*-{work.jobs[1].namespace}") == {
-        "data_streams": []
-    }
+    # Of the one that was refused there is nothing but that it was.
+    made = work.jobs[0].ask("GET", f"/_data_stream/*-{work.jobs[1].namespace}")["data_streams"]
+    assert [each["name"] for each in made] == [work.jobs[1].index("health")]
+    refused = work.jobs[1].documents("health")
+    assert {each["event"]["outcome"] for each in refused} == {"failure"}
+    assert {each["organization"]["id"] for each in refused} == {work.jobs[1].simulator.tenant_id}

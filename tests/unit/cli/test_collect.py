@@ -77,7 +77,7 @@ class Reporting:
 
     def __init__(self, *reports: StreamReport) -> None:
         self._reports = list(reports)
-        self.latest = self
+        self.latest = self.health = self
 
     async def __aenter__(self) -> Reporting:
         return self
@@ -86,6 +86,9 @@ class Reporting:
         return
 
     async def try_update(self) -> None:
+        return
+
+    async def write(self) -> None:
         return
 
     async def collect(self, _names: object) -> list[StreamReport]:

@@ -84,6 +84,7 @@ def test_a_good_one_is_shown_and_written(
     assert "<!doctype html>" in Path("build/demo/dashboards.html").read_text()
     assert json.loads(Path("build/demo/summary.json").read_text()) == {
         "engine": {"flavour": "opensearch", "version": "3.8.0", "url": "http://127.0.0.1:1"},
+        "hunting": {"rows": 3, "created_again": 0},
         "streams": {
             "alert": {
                 "tenant": 3,
