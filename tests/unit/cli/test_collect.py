@@ -170,5 +170,7 @@ def test_a_running_collector_stops_cleanly(
     assert (process.returncode, out) == (0, "")
     messages += [json.loads(line)["message"] for line in err.splitlines()]
     assert messages[0] != "Stopped"
+    # The health is kept under the package's own name, for which this engine may have no template.
+    messages = [each for each in messages if not each.startswith("The health of the collector")]
     assert messages[-2:] == ["Stopping after the page under way", "Stopped"]
     assert call("uninstall", "-c", settings, "--delete-data").code == 0
