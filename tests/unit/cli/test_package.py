@@ -101,7 +101,7 @@ def test_install_through_kibana_uploads_the_package(
         answer = call("install", "--kibana", fleet.url, "--space", "soc")
         assert (answer.code, answer.err) == (0, "")
         assert answer.out.splitlines() == [
-            "installed: 7 ilm_policy",
+            "installed: 8 ilm_policy",
             "installed: 5 ingest_pipeline",
             "Kibana 9.1.3: Fleet has installed aquila_mde 0.1.0",
         ]
@@ -109,7 +109,7 @@ def test_install_through_kibana_uploads_the_package(
         monkeypatch.setenv("KIBANA_URL", fleet.url)
         monkeypatch.setenv("KIBANA_SPACE", "soc")
         report = json.loads(call("install", "--json").out)
-        assert report["installed"] == {"ilm_policy": 7, "ingest_pipeline": 5}
+        assert report["installed"] == {"ilm_policy": 8, "ingest_pipeline": 5}
         assert len(fleet.asked("POST", f"s/soc/{UPLOAD}")) == 2
         monkeypatch.setenv("KIBANA_API_KEY", "d3Jvbmc6a2V5")
         refused = call("install")
