@@ -19,7 +19,7 @@ PACK = [one for one in load_pack(PackageTree.default()) if one.spec.language == 
 
 def found(work: Job, one: PackQuery) -> list[Json]:
     """The records that Discover would show, with the values of its columns."""
-    query = conditions(str(one.spec.stream), one.spec.query, one.spec.last or "365d")
+    query = conditions(str(one.spec.stream), one.spec.query, one.spec.last)
     mine = {"term": {"organization.id": work.settings().tenant.id}}
     body = {
         "size": 1_000,

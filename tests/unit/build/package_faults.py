@@ -12,12 +12,13 @@ from tests.unit.build.package_with_everything import (
     RULE,
     SEARCH,
     TAG,
+    Files,
     package_with_everything,
+    swap,
 )
 from tests.unit.build.rule_faults import RULE_CASES
 from tests.unit.build.transform_faults import TRANSFORM_CASES
 
-Files = dict[str, bytes]
 GOOD = package_with_everything()
 PIPELINE = "data_stream/alert/elasticsearch/ingest_pipeline/default.yml"
 FIELDS = "data_stream/alert/fields/fields.yml"
@@ -25,15 +26,6 @@ BASE = "data_stream/alert/fields/base-fields.yml"
 STREAM = "data_stream/alert/manifest.yml"
 SAMPLE = "data_stream/alert/sample_event.json"
 ILM = "data_stream/alert/elasticsearch/ilm/default_policy.json"
-
-
-def swap(path: str, old: str, new: str) -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        text = files[path].decode()
-        assert old in text, f"{old} is not in {path}"
-        files[path] = text.replace(old, new, 1).encode()
-
-    return change
 
 
 def add(path: str, content: str | bytes = "") -> Callable[[Files], None]:

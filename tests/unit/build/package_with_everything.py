@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aquila_mde.build.package import Archive, make_archive
 from aquila_mde.streams.tree import PackageTree
 
+Files = dict[str, bytes]
 STEM = "aquila_mde-0.1.0"
 DASHBOARD = "kibana/dashboard/aquila_mde-alerts.json"
 SEARCH = "kibana/search/aquila_mde-alerts.json"
@@ -149,3 +151,14 @@ def write_folder(files: dict[str, bytes], folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     return folder
+
+
+def swap(path: str, old: str, new: str) -> Callable[[Files], None]:
+    """Makes the change that puts ``new`` in the place of ``old`` in the file ``path``."""
+
+    def change(files: Files) -> None:
+        text = files[path].decode()
+        assert old in text, f"{old} is not in {path}"
+        files[path] = text.replace(old, new, 1).encode()
+
+    return change

@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.unit.build.package_with_everything import RULE
-
-Files = dict[str, bytes]
+from tests.unit.build.package_with_everything import RULE, Files
 
 
 def rule(**attributes: Any) -> Callable[[Files], None]:

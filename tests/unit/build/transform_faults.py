@@ -5,19 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.unit.build.package_with_everything import DASHBOARD, TRANSFORM
+from tests.unit.build.package_with_everything import DASHBOARD, TRANSFORM, Files, swap
 
-Files = dict[str, bytes]
 FIELDS = TRANSFORM.replace("transform.yml", "fields/base-fields.yml")
-
-
-def swap(path: str, old: str, new: str) -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        text = files[path].decode()
-        assert old in text, f"{old} is not in {path}"
-        files[path] = text.replace(old, new, 1).encode()
-
-    return change
 
 
 def looking_into(index: str) -> Callable[[Files], None]:

@@ -12,12 +12,11 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from tests.unit.defender.scripted_microsoft import error, rows
+from tests.unit.defender.scripted_microsoft import PATH, error, rows
 
 from aquila_mde.defender.page_reader import Collection, Page
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks
 
-PATH = "/api/alerts"
 TIME = "lastUpdateTime"
 _parse = lru_cache(maxsize=None)(parse_ticks)
 _IDS = re.compile(r"id eq '([^']+)'")

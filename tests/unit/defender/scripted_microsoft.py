@@ -6,7 +6,7 @@ import inspect
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from aquila_mde.defender.clouds import Cloud, resolve_cloud
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 SECRET = "a~very.secret_value"
+PATH = "/api/alerts"
 _SIGNING_KEY = "k" * 32
 
 Route = Callable[[Request], Any]
@@ -174,3 +175,15 @@ def make_client(microsoft: Microsoft, **options: Any) -> DefenderClient:
         ca_file=microsoft.ca_file,
         **options,
     )
+
+
+async def get_alerts(client: DefenderClient, **options: Any) -> Any:
+    """One call for alerts."""
+    return await client.get(PATH, stream="alert", **options)
+
+
+async def broken(*parts: bytes) -> AsyncIterator[bytes]:
+    """A body that ends with its connection."""
+    for part in parts:
+        yield part
+    raise ConnectionResetError("the connection goes away")

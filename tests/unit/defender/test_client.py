@@ -3,14 +3,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, rows
+from tests.unit.defender.scripted_microsoft import (
+    PATH,
+    Connect,
+    Microsoft,
+    broken,
+    error,
+    get_alerts,
+    rows,
+)
 
 import aquila_mde
 from aquila_mde.defender.client import DefenderClient
@@ -26,26 +34,10 @@ from aquila_mde.defender.errors import (
 from aquila_mde.defender.times import format_ticks
 from aquila_mde.errors import AquilaError, ExitCode
 
-PATH = "/api/alerts"
-
-
-async def _get(client: DefenderClient, **options: Any) -> Any:
-    return await client.get(PATH, stream="alert", **options)
-
 
 async def _read_file(client: DefenderClient, url: str) -> bytes:
     async with client.open_file(url) as content:
         return b"".join([part async for part in content])
-
-
-async def _broken(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-    raise ConnectionResetError("the connection goes away")
-
-
-def _cut_off(request: Request) -> Response:
-    return StreamingResponse(_broken(b'{"value": ['), media_type="application/json")
 
 
 class TestAnswers:
@@ -53,7 +45,7 @@ class TestAnswers:
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         microsoft.script(PATH, rows({"id": "1"}))
-        answer = await _get(client)
+        answer = await get_alerts(client)
         assert answer.status == 200
         assert b'"id": "1"' in answer.body
         assert answer.server_time is not None
@@ -65,7 +57,7 @@ class TestAnswers:
     ) -> None:
         microsoft.script(PATH, rows())
         condition = "lastUpdateTime ge 2026-01-01T00:00:00.1234567Z and x eq 'a+b&c=%20'"
-        await _get(client, params={"$filter": condition, "$top": "10"})
+        await get_alerts(client, params={"$filter": condition, "$top": "10"})
         (call,) = microsoft.calls
         assert dict(call.query_params) == {"$filter": condition, "$top": "10"}
         assert "+" not in call.url.query  # not every server takes + for a blank
@@ -75,7 +67,7 @@ class TestAnswers:
     ) -> None:
         microsoft.script(PATH, rows())
         for _ in range(3):
-            await _get(client)
+            await get_alerts(client)
         assert len({call.client for call in microsoft.calls}) == 1
         assert (client.calls("alert"), client.calls("machine")) == (3, 0)
         assert len(microsoft.token_calls) == 1
@@ -84,16 +76,16 @@ class TestAnswers:
         body = gzip.compress(b'{"value": []}')
         headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
         microsoft.script(PATH, Response(body, headers=headers))
-        assert (await _get(client)).body == b'{"value": []}'
+        assert (await get_alerts(client)).body == b'{"value": []}'
 
     async def test_a_status_that_means_nothing_is_an_empty_answer(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         microsoft.script(PATH, error(404, "ResourceNotFound", "nobody here"))
-        answer = await _get(client, empty_on=(404,))
+        answer = await get_alerts(client, empty_on=(404,))
         assert (answer.status, answer.body) == (404, b"")
         with pytest.raises(NotFoundError, match="nobody here"):
-            await _get(client)
+            await get_alerts(client)
 
     async def test_an_api_below_a_path_is_reached(
         self, microsoft: Microsoft, connect: Connect
@@ -102,7 +94,7 @@ class TestAnswers:
         client = connect(cloud=cloud)
         client.budget(PATH, 100, 1000)
         microsoft.script("/api/mde/api/alerts", rows())
-        assert (await _get(client)).status == 200
+        assert (await get_alerts(client)).status == 200
 
 
 class TestToken:
@@ -110,18 +102,18 @@ class TestToken:
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         microsoft.script(PATH, rows())
-        await _get(client)
+        await get_alerts(client)
         microsoft.tokens.clear()
-        assert (await _get(client)).status == 200
+        assert (await get_alerts(client)).status == 200
         assert len(microsoft.token_calls) == 2
 
     async def test_many_calls_share_the_new_token(
         self, microsoft: Microsoft, client: DefenderClient
     ) -> None:
         microsoft.script(PATH, rows())
-        await _get(client)
+        await get_alerts(client)
         microsoft.tokens.clear()
-        await asyncio.gather(*(_get(client) for _ in range(8)))
+        await asyncio.gather(*(get_alerts(client) for _ in range(8)))
         assert len(microsoft.token_calls) == 2
 
     async def test_a_token_that_is_refused_again_is_an_error(
@@ -129,7 +121,7 @@ class TestToken:
     ) -> None:
         microsoft.script(PATH, error(401, "Unauthorized", "no"))
         with pytest.raises(SignInError) as caught:
-            await _get(client)
+            await get_alerts(client)
         assert len(microsoft.calls) == 2
         assert "tenant.resource" in caught.value.hint
         assert caught.value.stream == "alert"
@@ -139,7 +131,7 @@ class TestToken:
     ) -> None:
         microsoft.sign_in = lambda _: Response('{"error": "x"}', 401, media_type="application/json")
         with pytest.raises(SignInError):
-            await _get(client)
+            await get_alerts(client)
         assert len(microsoft.token_calls) == 1
 
     async def test_an_outage_of_the_sign_in_is_repeated(
@@ -154,7 +146,7 @@ class TestToken:
             return Response(status_code=503)
 
         microsoft.sign_in = once_down
-        assert (await _get(client)).status == 200
+        assert (await get_alerts(client)).status == 200
         assert len(microsoft.token_calls) == 2
 
 
@@ -173,7 +165,7 @@ class TestErrors:
     ) -> None:
         microsoft.script(PATH, error(403, code, "Missing application roles."))
         with pytest.raises(PermissionDeniedError) as caught:
-            await _get(client)
+            await get_alerts(client)
         assert caught.value.code == code
         assert caught.value.needed is None
         assert hint in caught.value.hint
@@ -184,7 +176,7 @@ class TestErrors:
     async def test_400_says_which(self, microsoft: Microsoft, client: DefenderClient) -> None:
         microsoft.script(PATH, error(400, "ODataError", "Invalid filter near Bearer abc.def.ghi."))
         with pytest.raises(BadRequestError, match="ODataError") as caught:
-            await _get(client)
+            await get_alerts(client)
         assert caught.value.code == "ODataError"
         assert "Invalid filter" in caught.value.message
         assert "abc.def" not in caught.value.message
@@ -198,7 +190,7 @@ class TestErrors:
     ) -> None:
         microsoft.script(PATH, Response(body, 405))
         with pytest.raises(BadRequestError, match="HTTP 405 Method Not Allowed") as caught:
-            await _get(client)
+            await get_alerts(client)
         assert caught.value.code == "405"
 
     @pytest.mark.parametrize(
@@ -236,7 +228,7 @@ class TestFiles:
         "answer",
         [
             Response("<Error>AuthenticationFailed</Error>", 403),
-            lambda request: StreamingResponse(_broken(b"some")),
+            lambda request: StreamingResponse(broken(b"some")),
             lambda request: Response(b"short", headers={"Content-Length": "100"}),
         ],
         ids=["expired", "reset", "wrong length"],
@@ -270,5 +262,5 @@ async def test_errors_know_the_tenant_by_its_label(
 ) -> None:
     microsoft.discovery = lambda _: Response(status_code=500)
     with pytest.raises(AquilaError) as caught:
-        await _get(client)
+        await get_alerts(client)
     assert caught.value.tenant == "contoso"

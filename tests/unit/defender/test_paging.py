@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.unit.defender.fake_collection import (
-    PATH,
     TIME,
     FakeCollection,
     alerts,
@@ -16,7 +15,7 @@ from tests.unit.defender.fake_collection import (
     ids_of,
     record,
 )
-from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, rows
+from tests.unit.defender.scripted_microsoft import PATH, Connect, Microsoft, error, rows
 
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import (

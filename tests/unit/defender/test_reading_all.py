@@ -9,13 +9,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.unit.defender.fake_collection import (
-    PATH,
     alerts,
     collection_of,
     ids_of,
     record,
 )
-from tests.unit.defender.scripted_microsoft import Microsoft, error, rows
+from tests.unit.defender.scripted_microsoft import PATH, Microsoft, error, rows
 
 from aquila_mde.defender.client import DefenderClient
 from aquila_mde.defender.errors import (

@@ -14,7 +14,15 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from tests.unit.defender.scripted_microsoft import Connect, Microsoft, error, rows
+from tests.unit.defender.scripted_microsoft import (
+    PATH,
+    Connect,
+    Microsoft,
+    broken,
+    error,
+    get_alerts,
+    rows,
+)
 
 from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import resolve_cloud
@@ -24,26 +32,9 @@ from aquila_mde.defender.errors import (
 from aquila_mde.defender.transport import unreachable
 from aquila_mde.errors import ExitCode
 
-PATH = "/api/alerts"
-
-
-async def _get(client: DefenderClient, **options: Any) -> Any:
-    return await client.get(PATH, stream="alert", **options)
-
-
-async def _read_file(client: DefenderClient, url: str) -> bytes:
-    async with client.open_file(url) as content:
-        return b"".join([part async for part in content])
-
-
-async def _broken(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-    raise ConnectionResetError("the connection goes away")
-
 
 def _cut_off(request: Request) -> Response:
-    return StreamingResponse(_broken(b'{"value": ['), media_type="application/json")
+    return StreamingResponse(broken(b'{"value": ['), media_type="application/json")
 
 
 class TestRetries:
@@ -71,13 +62,13 @@ class TestRetries:
         self, microsoft: Microsoft, client: DefenderClient, trouble: Any
     ) -> None:
         microsoft.script(PATH, trouble, trouble, rows({"id": "1"}))
-        assert b'"1"' in (await _get(client)).body
+        assert b'"1"' in (await get_alerts(client)).body
         assert len(microsoft.calls) == 3
 
     async def test_attempts_are_bounded(self, microsoft: Microsoft, client: DefenderClient) -> None:
         microsoft.script(PATH, error(500, "InternalServerError", "Oops."))
         with pytest.raises(DefenderUnavailableError, match=r"HTTP 500 .*: Oops") as caught:
-            await _get(client)
+            await get_alerts(client)
         assert len(microsoft.calls) == client.retry.attempts == 6
         assert caught.value.stream == "alert"
         assert caught.value.exit_code is ExitCode.DEFENDER
@@ -87,7 +78,7 @@ class TestRetries:
     ) -> None:
         microsoft.script(PATH, error(429, "TooManyRequests", "Slow", **{"Retry-After": "3600"}))
         with pytest.raises(DefenderUnavailableError, match="429") as caught:
-            await _get(client)
+            await get_alerts(client)
         assert caught.value.wait == 3600
         assert "another program" in caught.value.hint
 
@@ -105,7 +96,7 @@ class TestRetries:
     ) -> None:
         microsoft.script(PATH, trouble)
         with pytest.raises(DefenderUnavailableError, match=message) as caught:
-            await _get(client)
+            await get_alerts(client)
         assert "proxy" in caught.value.hint
 
     async def test_retry_after_as_a_date_is_told_by_the_services_clock(
@@ -119,7 +110,7 @@ class TestRetries:
 
         microsoft.script(PATH, in_a_minute)
         with pytest.raises(DefenderUnavailableError) as caught:
-            await _get(client)
+            await get_alerts(client)
         assert caught.value.wait is not None
         assert 57 <= caught.value.wait <= 61
 
@@ -134,7 +125,7 @@ class TestRetries:
             Response(status_code=503),
             rows(),
         )
-        await _get(client)
+        await get_alerts(client)
         assert waits[:2] == [7, 30]
         assert 0 < waits[2] <= 30
         assert len(waits) == 3
@@ -153,7 +144,7 @@ class TestRetries:
         budget = client._budgets[PATH]
         monkeypatch.setattr(budget, "rest", rests.append)
         microsoft.script(PATH, Response(status_code=429, headers={"Retry-After": "60"}), rows())
-        await _get(client)
+        await get_alerts(client)
         assert rests == [5]
         assert waits == [5]
 
@@ -168,7 +159,7 @@ class TestRetries:
 
         monkeypatch.setattr(client._budgets[PATH], "take", take)
         microsoft.script(PATH, Response(status_code=503), rows())
-        await _get(client, params={"$top": "1"})
+        await get_alerts(client, params={"$top": "1"})
         await client.get(f"{microsoft.url}{PATH}?$skip=1", stream="alert")
         assert len(taken) == 3
 
@@ -182,7 +173,7 @@ class TestRetries:
         microsoft.script(PATH, StreamingResponse(dribble(), media_type="application/json"))
         client = connect(retry=RetryPolicy(2, total_seconds=0.2, wait=False))
         with pytest.raises(DefenderUnavailableError, match="did not answer in time"):
-            await _get(client)
+            await get_alerts(client)
 
 
 class TestUnreachable:
@@ -192,7 +183,7 @@ class TestUnreachable:
             client.tokens, microsoft.cloud, tenant_label="contoso", retry=RetryPolicy(wait=False)
         )
         with pytest.raises(DefenderUnavailableError, match=r"certificate of 127\.0\.0\.1"):
-            await _get(untrusting)
+            await get_alerts(untrusting)
         await untrusting.aclose()
 
     async def test_a_host_that_is_not_there_is_named(
@@ -205,7 +196,7 @@ class TestUnreachable:
             cloud = resolve_cloud("commercial", sign_in=microsoft.url, api=api)
             client = connect(cloud=cloud)
             with pytest.raises(DefenderUnavailableError, match=message):
-                await _get(client)
+                await get_alerts(client)
 
     async def test_a_port_without_tls_is_named(
         self, microsoft: Microsoft, connect: Connect
@@ -225,7 +216,7 @@ class TestUnreachable:
         cloud = resolve_cloud("commercial", sign_in=microsoft.url, api=f"https://127.0.0.1:{port}")
         client = connect(cloud=cloud, retry=RetryPolicy(1, wait=False))
         with pytest.raises(DefenderUnavailableError, match="does not speak TLS"):
-            await _get(client)
+            await get_alerts(client)
         await gone.wait()
         server.close()
         await server.wait_closed()
