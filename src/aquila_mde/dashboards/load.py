@@ -9,7 +9,7 @@ from itertools import combinations
 from aquila_mde.dashboards.palettes import PALETTES
 from aquila_mde.dashboards.spec import DashboardSpec
 from aquila_mde.streams.faults import Fault, raise_if_any
-from aquila_mde.streams.latest import streams_with_latest
+from aquila_mde.streams.latest import latest_alias, streams_with_latest
 from aquila_mde.streams.tree import PackageTree
 from aquila_mde.streams.yaml_source import Location, YamlSource, load
 
@@ -55,6 +55,11 @@ class Dashboard:
 def dataset(stream: str) -> str:
     """The value of ``data_stream.dataset`` in the documents of ``stream``."""
     return f"{PACKAGE}.{stream}"
+
+
+def searched(stream: str, *, latest: bool = False) -> str:
+    """What is searched for the versions of ``stream``, or for the newest ones only."""
+    return latest_alias(dataset(stream)) if latest else f"logs-{dataset(stream)}-*"
 
 
 def load_dashboards(tree: PackageTree, types: Types | None = None) -> list[Dashboard]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aquila_mde.dashboards.filters import parse_filter
-from aquila_mde.dashboards.load import dataset
+from aquila_mde.dashboards.load import dataset, searched
 from aquila_mde.dashboards.spec import Metric, Panel, Split
-from aquila_mde.streams.latest import latest_alias
 
 Json = dict[str, Any]
 Value = str | float | int | None
@@ -34,9 +33,7 @@ class Row:
 
 def index_of(panel: Panel) -> str:
     """What is searched."""
-    if panel.latest:
-        return latest_alias(dataset(str(panel.stream)))
-    return f"logs-{dataset(str(panel.stream))}-*"
+    return searched(str(panel.stream), latest=panel.latest)
 
 
 def conditions(stream: str, text: str | None, last: str | None) -> list[Json]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aquila_mde.dashboards.filters import parse_filter
-from aquila_mde.dashboards.load import PACKAGE, Types, dataset, misuse
+from aquila_mde.dashboards.load import PACKAGE, Types, misuse, searched
 from aquila_mde.esql import EsqlError, read_query
 from aquila_mde.hunting_pack.spec import Question
 from aquila_mde.streams.faults import Fault, raise_if_any
-from aquila_mde.streams.latest import latest_alias, streams_with_latest
+from aquila_mde.streams.latest import streams_with_latest
 from aquila_mde.streams.tree import PackageTree
 from aquila_mde.streams.yaml_source import YamlSource, load
 
@@ -33,8 +33,7 @@ class PackQuery:
         """What is searched."""
         if self.spec.stream is None:
             return read_query(self.spec.query).index
-        of = dataset(self.spec.stream)
-        return latest_alias(of) if self.spec.latest else f"logs-{of}-*"
+        return searched(self.spec.stream, latest=self.spec.latest)
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aquila_mde.dashboards import query
-from aquila_mde.dashboards.load import PACKAGE, Dashboard, dataset, load_dashboards
+from aquila_mde.dashboards.load import PACKAGE, Dashboard, load_dashboards, searched
 from aquila_mde.dashboards.spec import Panel, Subject
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, refresh
@@ -151,7 +151,7 @@ class _Asker:
             "query": {"bool": {"filter": within}},
             "aggs": {"subject": {"terms": {"field": subject.field, "size": _SUBJECTS}}},
         }
-        answer = await self._search(f"logs-{dataset(subject.stream)}-*", body)
+        answer = await self._search(searched(subject.stream), body)
         if not answer.get("aggregations"):
             return []
         return [str(bucket["key"]) for bucket in answer["aggregations"]["subject"]["buckets"]]

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from aquila_mde.dashboards.filters import Joined, Term, parse_filter
-from aquila_mde.dashboards.load import dataset
+from aquila_mde.dashboards.load import searched
 from aquila_mde.rules.spec import Join, RuleSpec, Sequence
 
 _OPPOSITE = {">=": "<", ">": "<=", "<=": ">", "<": ">="}
@@ -52,7 +52,7 @@ def esql(rule: RuleSpec, join: Join) -> str:
     by = ", ".join([*join.by, join.key])
     return "\n".join(
         [
-            f"FROM {', '.join(f'logs-{dataset(stream)}-*' for stream in rule.streams)}",
+            f"FROM {', '.join(map(searched, rule.streams))}",
             f"| EVAL side = CASE({cases})",
             f"| EVAL {join.key} = {key}",
             f"| WHERE side IS NOT NULL AND {join.key} IS NOT NULL",

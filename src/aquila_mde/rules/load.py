@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from aquila_mde.dashboards.load import FITTING, PACKAGE, Types, dataset, misuse
+from aquila_mde.dashboards.load import FITTING, PACKAGE, Types, dataset, misuse, searched
 from aquila_mde.esql import EsqlError, read_query
 from aquila_mde.esql.types import LISTS
 from aquila_mde.rules.attack import Attack, load_attack
@@ -48,7 +48,7 @@ class Rule:
     @property
     def indices(self) -> list[str]:
         """What is searched."""
-        return [f"logs-{dataset(stream)}-*" for stream in self.spec.streams]
+        return [searched(stream) for stream in self.spec.streams]
 
 
 def load_rules(tree: PackageTree, types: Types | None = None) -> list[Rule]:

@@ -18,7 +18,7 @@ import yaml
 from aquila_mde.build.library import Library
 from aquila_mde.build.mappings import Mapping
 from aquila_mde.build.sigma.places import OWN, STREAM, columns
-from aquila_mde.dashboards.load import Types, dataset
+from aquila_mde.dashboards.load import Types, searched
 
 Json = dict[str, Any]
 _HEAD = (
@@ -84,7 +84,7 @@ def sigma_pipeline(mappings: list[Mapping], library: Library, types: Types) -> s
         _step("every_field", "strict_field_mapping_failure"),
         *_values(sorted(targets), types[STREAM]),
         *added,
-        _step("index", "set_state", key="index", val=f"logs-{dataset(STREAM)}-*"),
+        _step("index", "set_state", key="index", val=searched(STREAM)),
     ]
     made = {
         "name": "Advanced hunting of Defender in the documents of aquila_mde",
