@@ -14,7 +14,7 @@ from aquila_mde.defender.client import DefenderClient, RetryPolicy
 from aquila_mde.defender.clouds import Cloud, cloud_of
 from aquila_mde.defender.errors import PermissionDeniedError
 from aquila_mde.errors import AquilaError, ExitCode
-from aquila_mde.settings import Settings
+from aquila_mde.settings import Settings, interval_of
 from aquila_mde.streams.collect_spec import Endpoint
 from aquila_mde.streams.cost import costs
 from aquila_mde.streams.stream import Stream
@@ -51,8 +51,7 @@ async def check_tenant(
             await graph.aclose()
         else:
             await _StreamCheck(stream, settings, client, findings, now).look(token)
-        interval = settings.stream(stream.name).interval or stream.collect.interval
-        _quota(stream, interval, findings)
+        _quota(stream, interval_of(stream, settings.streams), findings)
     await client.aclose()
 
 

@@ -11,25 +11,21 @@ but the changes before it, which alone tell what was fixed, are read from there.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import structlog
 
 from aquila_mde.collect.delta import go_on_from
 from aquila_mde.collect.delta_store import DeltaStore
-from aquila_mde.collect.document import iso_milliseconds
 from aquila_mde.collect.incremental import followed_values, forget_before
+from aquila_mde.collect.note import leave, note
 from aquila_mde.collect.sides import Sides
 from aquila_mde.collect.state import Batch, StreamStore
 from aquila_mde.defender.times import Ticks, format_ticks, parse_ticks, ticks_of
-from aquila_mde.elastic.bulk import Item, Result
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.scan import LENIENT, Hit, scan
-from aquila_mde.errors import AquilaError
 from aquila_mde.streams.indexed import indexed_field
 from aquila_mde.streams.latest import TENANT_FIELD
 from aquila_mde.streams.stream import Stream
@@ -126,31 +122,22 @@ class Checkpoints:
 
     async def _write(self, field: str, cursor: Ticks, **more: str) -> None:
         sides, name = self._sides, self._name
-        place = f"{sides.tenant_id}\0{name}\0{field}\0{cursor}"
-        document = {
-            "@timestamp": iso_milliseconds(datetime.now(UTC)),
-            "data_stream": {"type": "logs", "dataset": DATASET, "namespace": sides.namespace},
-            "event": {"module": "aquila_mde", "dataset": DATASET, "kind": "state"},
-            "mde": {
-                "checkpoint": {
-                    "stream": name,
-                    "tenant_id": sides.tenant_id,
-                    "field": field,
-                    "cursor": format_ticks(cursor),
-                    **more,
-                }
-            },
+        said = {
+            "stream": name,
+            "tenant_id": sides.tenant_id,
+            "field": field,
+            "cursor": format_ticks(cursor),
+            **more,
         }
-        item = Item(
-            hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
-            msgspec.json.encode(document),
+        item = note(
+            DATASET,
+            sides.namespace,
+            *(sides.tenant_id, name, field, cursor),
+            at=datetime.now(UTC),
+            event={"kind": "state"},
+            more={"mde": {"checkpoint": said}},
         )
-        try:
-            (outcome,) = await sides.sink.send(self._index, [item])
-            problem = outcome.reason if outcome.result is Result.DEAD else ""
-        except AquilaError as error:
-            problem = f"{error.message} {error.hint}"
-        if problem:
+        if problem := await leave(sides.sink, DATASET, sides.namespace, [item]):
             _log.warning(
                 "The checkpoint was not taken: were the state lost now, more would be read again",
                 stream=name,

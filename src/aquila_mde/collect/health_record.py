@@ -8,22 +8,21 @@ behind it is.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import structlog
 
+from aquila_mde.collect import stopping
 from aquila_mde.collect.delivery import Sink
 from aquila_mde.collect.document import iso_milliseconds
+from aquila_mde.collect.last_passes import LastPasses
+from aquila_mde.collect.note import leave, note
 from aquila_mde.collect.report import StreamReport
-from aquila_mde.elastic.bulk import Item, Result
-from aquila_mde.errors import AquilaError
+from aquila_mde.elastic.bulk import Item
 
 DATASET = "aquila_mde.health"
 EVERY = timedelta(minutes=5)
@@ -67,15 +66,14 @@ class HealthRecord:
         self._tenant = tenant
         self._namespace = namespace
         self._intervals = intervals
-        self._complete = dict(complete)
+        self._last = LastPasses(dict(complete))
         self._now = now
         self._began = now()
         self._since = {name: _Since() for name in intervals}
-        self._errors: dict[str, str] = {}
 
     def passed(self, report: StreamReport, *, began: float, retries: int) -> None:
         """Note a pass that began at ``began`` (seconds since 1970)."""
-        since, name = self._since[report.stream], report.stream
+        since = self._since[report.stream]
         since.passes += 1
         since.records += report.records
         since.documents_created += report.created
@@ -83,69 +81,48 @@ class HealthRecord:
         since.dead_letters += report.dead
         since.requests += report.requests
         since.retries += retries
-        if report.error is not None:
-            since.failed_passes += 1
-            self._errors[name] = report.error.message[:_LONGEST_ERROR]
-            return
-        self._errors.pop(name, None)
-        if report.complete:
-            self._complete[name] = began
+        since.failed_passes += self._last.note(report, began) == "failed"
 
     async def keep(self, stop: asyncio.Event, every: timedelta = EVERY) -> None:
         """Write after each time of ``every``, until ``stop``."""
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every.total_seconds())
-                return
-            await self.write()
+        await stopping.every(every, self.write, stop)
 
     async def write(self) -> None:
         """Write a document for each stream. Nothing depends on it: a failure is logged."""
         began, self._began = self._began, self._now()
         since, self._since = self._since, {name: _Since() for name in self._intervals}
         items = [self._item(name, done, began) for name, done in since.items()]
-        problem = ""
-        try:
-            for outcome in await self._sink.send(f"logs-{DATASET}-{self._namespace}", items):
-                if outcome.result is Result.DEAD:
-                    problem = outcome.reason
-        except AquilaError as error:
-            problem = f"{error.message} {error.hint}"
-        if problem:
+        if problem := await leave(self._sink, DATASET, self._namespace, items):
             _log.warning(
                 "The health of the collector was not taken: the dashboard lacks it",
                 reason=problem,
             )
 
     def _item(self, name: str, done: _Since, began: float) -> Item:
-        complete, error = self._complete.get(name), self._errors.get(name)
+        lag, error = self._last.lag(name, self._began), self._last.errors.get(name)
         health: dict[str, Any] = {
             "stream": name,
             "interval_seconds": self._intervals[name],
             **{key: getattr(done, key) for key in _Since.__slots__},
         }
-        if complete is not None:
-            health["lag_seconds"] = round(max(0.0, self._began - complete), 3)
+        if lag is not None:
+            health["lag_seconds"] = round(lag, 3)
         if error is not None:
-            health["error"] = error
-        document = {
-            "@timestamp": _iso(self._began),
-            "data_stream": {"type": "logs", "dataset": DATASET, "namespace": self._namespace},
-            "event": {
-                "module": "aquila_mde",
-                "dataset": DATASET,
+            health["error"] = error[:_LONGEST_ERROR]
+        return note(
+            DATASET,
+            self._namespace,
+            *(self._tenant["id"], name, began, self._began),
+            at=_time(self._began),
+            event={
                 "kind": "metric",
-                "start": _iso(began),
-                "end": _iso(self._began),
+                "start": iso_milliseconds(_time(began)),
+                "end": iso_milliseconds(_time(self._began)),
                 "outcome": "success" if error is None else "failure",
             },
-            "organization": dict(self._tenant),
-            "mde": {"health": health},
-        }
-        place = f"{self._tenant['id']}\0{name}\0{began}\0{self._began}"
-        digest = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
-        return Item(digest, msgspec.json.encode(document))
+            more={"organization": dict(self._tenant), "mde": {"health": health}},
+        )
 
 
-def _iso(seconds: float) -> str:
-    return iso_milliseconds(datetime.fromtimestamp(seconds, UTC))
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 
 import structlog
 
+from aquila_mde.collect.stopping import every
 from aquila_mde.elastic import dialect
 from aquila_mde.elastic.client import Engine
 from aquila_mde.elastic.latest import LatestIndex, LatestReport
@@ -64,14 +65,9 @@ class LatestVersions:
 
         What goes wrong is logged, and tried again the next time.
         """
-        await asyncio.gather(*(self._keep(each, stop) for each in self._wanted(streams)))
-
-    async def _keep(self, index: LatestIndex, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), index.frequency.total_seconds())
-                return
-            await _try(index)
+        await asyncio.gather(
+            *(every(each.frequency, partial(_try, each), stop) for each in self._wanted(streams))
+        )
 
     def _wanted(self, streams: Sequence[str] | None) -> list[LatestIndex]:
         if streams:

@@ -24,11 +24,12 @@ from aquila_mde.collect.sides import Sides, for_stream
 from aquila_mde.collect.state import Pass, State, StreamStore
 from aquila_mde.collect.state_database import StateError
 from aquila_mde.collect.state_place import open_state
+from aquila_mde.collect.stopping import stopped_within
 from aquila_mde.collect.stream_pass import Counts, Progress
 from aquila_mde.collect.telemetry import TenantTelemetry
 from aquila_mde.defender.times import TICKS_PER_SECOND, Ticks
 from aquila_mde.errors import AquilaError, RetriableError
-from aquila_mde.settings import Settings
+from aquila_mde.settings import Settings, interval_of
 from aquila_mde.streams.stream import Stream
 from aquila_mde.streams.tree import PackageTree
 
@@ -62,15 +63,16 @@ class Collector:
         self._sides = sides
         self._state = state
         self._progress = progress
-        self._complete = self._last_complete()
-        tenant = sides.settings.tenant
+        complete = self._last_complete()
         self.health = HealthRecord(
             sides.sink,
-            tenant={"id": tenant.id} | ({"name": tenant.name} if tenant.name else {}),
+            tenant=sides.settings.tenant.organization,
             namespace=sides.namespace,
             intervals={each.name: self._interval(each).total_seconds() for each in sides.streams},
-            complete=self._complete,
+            complete=complete,
         )
+        if telemetry is not None:
+            telemetry.watch(sides.readings(), complete)
 
     @classmethod
     async def open(
@@ -97,12 +99,7 @@ class Collector:
             await sides.aclose()
             raise
         latest = LatestVersions(sides.engine, tree, settings.tenant)
-        collector = cls(
-            sides, state, progress=progress, telemetry=telemetry, now=now, latest=latest
-        )
-        if telemetry is not None:
-            telemetry.watch(sides.readings(), collector._complete)
-        return collector
+        return cls(sides, state, progress=progress, telemetry=telemetry, now=now, latest=latest)
 
     async def __aenter__(self) -> Collector:
         return self
@@ -151,7 +148,7 @@ class Collector:
         return {name: at / TICKS_PER_SECOND for name, at in last.items() if at is not None}
 
     def _interval(self, stream: Stream) -> timedelta:
-        return self._sides.settings.stream(stream.name).interval or stream.collect.interval
+        return interval_of(stream, self._sides.settings.streams)
 
     def _feeds(self, source: Stream) -> list[Join]:
         """The joins of other streams that take their partners from ``source``."""
@@ -190,10 +187,7 @@ class Collector:
             failures = 0 if report.error is None else failures + 1
             if failures:
                 pause = min(pause, _AFTER_ERROR_SECONDS * 2 ** min(failures - 1, _DOUBLED))
-            try:
-                await asyncio.wait_for(stop.wait(), pause)
-            except TimeoutError:
-                continue
+            await stopped_within(stop, pause)
         read_once[stream.name].set()
 
     async def _pass(self, stream: Stream, stop: asyncio.Event) -> StreamReport:

@@ -57,7 +57,7 @@ class Sides:
         self._deliveries: WeakSet[Delivery] = WeakSet()
         self._watches = {stream.name: PropertyWatch(stream) for stream in streams}
         tenant = settings.tenant
-        told = {"id": tenant.id, "portal": portal} | ({"name": tenant.name} if tenant.name else {})
+        told = {**tenant.organization, "portal": portal}
         self._owner = Owner(tenant.id, tenant.namespace, told)
 
     @classmethod
@@ -243,7 +243,7 @@ def defender_client(
     return DefenderClient(
         TokenSource(Credential.from_settings(tenant), cloud, ca_file=tenant.ca_file),
         cloud,
-        tenant_label=tenant.name or tenant.id,
+        tenant_label=tenant.label,
         ca_file=tenant.ca_file,
         retry=retry,
         room=room,

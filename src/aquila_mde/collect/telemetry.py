@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from aquila_mde import __version__
+from aquila_mde.collect.last_passes import LastPasses
 from aquila_mde.collect.report import StreamReport
 
 _LABELS = ("tenant", "stream")
@@ -176,8 +177,7 @@ class TenantTelemetry:
         self._counters = whole.counters
         self._intervals = {name: each.total_seconds() for name, each in intervals.items()}
         self._now = whole.now
-        self._complete: dict[str, float] = dict(earlier._complete) if earlier else {}
-        self._errors: dict[str, str] = {}
+        self._last: LastPasses = LastPasses(dict(earlier._last.complete) if earlier else {})
         self._down = ""
         self._readings: Readings | None = None
         whole.counters.show(label, self._intervals)
@@ -185,7 +185,7 @@ class TenantTelemetry:
     def watch(self, readings: Readings, last_complete: Mapping[str, float]) -> None:
         """Show ``readings`` from now on; the last complete passes are those of an earlier run."""
         self._readings, self._down = readings, ""
-        self._complete = {**last_complete, **self._complete}
+        self._last.known(last_complete)
 
     def failed(self, why: str) -> None:
         """The tenant is not collected at all until :meth:`watch` is called again."""
@@ -201,20 +201,11 @@ class TenantTelemetry:
         counters.requests.labels(*labels).inc(report.requests)
         counters.retries.labels(*labels).inc(retries)
         counters.seconds.labels(*labels).observe(report.seconds)
-        if report.error is not None:
-            self._errors[report.stream] = report.error.message
-            outcome = "failed"
-        else:
-            self._errors.pop(report.stream, None)
-            outcome = "complete" if report.complete else "stopped"
-        if outcome == "complete":
-            self._complete[report.stream] = began
-        counters.passes.labels(*labels, outcome).inc()
+        counters.passes.labels(*labels, self._last.note(report, began)).inc()
 
     def lag(self, stream: str) -> float | None:
         """Seconds since which nothing of ``stream`` is known to be collected; ``None``: ever."""
-        complete = self._complete.get(stream)
-        return None if complete is None else max(0.0, self._now() - complete)
+        return self._last.lag(stream, self._now())
 
     def unready(self) -> dict[str, str]:
         """The streams that are not collected as they should be, and why."""
@@ -223,8 +214,8 @@ class TenantTelemetry:
         found = {}
         for stream, interval in self._intervals.items():
             lag = self.lag(stream)
-            if stream in self._errors:
-                found[stream] = self._errors[stream]
+            if stream in self._last.errors:
+                found[stream] = self._last.errors[stream]
             elif lag is None:
                 found[stream] = "never collected yet"
             elif lag > _LATE * interval:

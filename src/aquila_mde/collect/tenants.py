@@ -16,10 +16,11 @@ from aquila_mde.collect.outlet import Outlet
 from aquila_mde.collect.report import StreamReport
 from aquila_mde.collect.runner import Collector
 from aquila_mde.collect.status import enabled_streams
+from aquila_mde.collect.stopping import stopped_within
 from aquila_mde.collect.stream_pass import Progress
 from aquila_mde.collect.telemetry import Telemetry, TenantTelemetry
 from aquila_mde.errors import AquilaError, without_secrets
-from aquila_mde.settings import AllSettings, Settings
+from aquila_mde.settings import AllSettings, Settings, interval_of
 from aquila_mde.streams.tree import PackageTree
 
 _log = structlog.get_logger(__name__)
@@ -228,10 +229,7 @@ class Tenants:
         streams = enabled_streams(settings, self._tree)
         if self._telemetry is None:
             return None
-        intervals = {
-            each.name: settings.stream(each.name).interval or each.collect.interval
-            for each in streams
-        }
+        intervals = {each.name: interval_of(each, settings.streams) for each in streams}
         return self._telemetry.tenant(settings.tenant.label, intervals)
 
     async def _keep(
@@ -243,7 +241,7 @@ class Tenants:
         after: float,
     ) -> None:
         """Collect one tenant until ``stop``, whatever comes in between."""
-        await _waited(stop, after)
+        await stopped_within(stop, after)
         pause = _FIRST_PAUSE
         while not stop.is_set():
             try:
@@ -258,7 +256,7 @@ class Tenants:
                     raise
                 why = _told(error, telemetry)
                 _log.error("The tenant is not collected", error=why, again_in=f"{pause:.0f} s")
-                await _waited(stop, pause)
+                await stopped_within(stop, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     @asynccontextmanager
@@ -293,12 +291,6 @@ def _share_the_heap() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_ARENA_MAX, 1)
         library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-
-
-async def _waited(stop: asyncio.Event, seconds: float) -> None:
-    """Return after ``seconds``, or at ``stop``."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _beat(beat: Callable[[], None]) -> None:

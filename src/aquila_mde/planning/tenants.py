@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aquila_mde.errors import ConfigurationError
 from aquila_mde.planning.assumptions import wrong_number
-from aquila_mde.settings import HuntingSettings, Settings, StreamSettings, is_enabled
+from aquila_mde.settings import HuntingSettings, Settings, StreamSettings, interval_of, is_enabled
 from aquila_mde.streams.hunts import NamedHunt, chosen_hunts, load_hunts
 from aquila_mde.streams.stream import Stream
 
@@ -122,8 +122,7 @@ def _collected(
     for stream in streams:
         if not is_enabled(stream, settings):
             continue
-        said = settings.get(stream.name, StreamSettings())
-        interval = said.interval or stream.collect.interval
+        interval = interval_of(stream, settings)
         queries: tuple[timedelta, ...] = ()
         if stream.collect.strategy == "hunting":
             queries = tuple(max(one.hunt.interval or interval, interval) for one in hunts)

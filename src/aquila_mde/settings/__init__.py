@@ -30,7 +30,13 @@ from aquila_mde.settings.parts import (
     TenantSettings,
     UnfinishedTenant,
 )
-from aquila_mde.settings.whole import AllSettings, OnboardingSettings, Settings, is_enabled
+from aquila_mde.settings.whole import (
+    AllSettings,
+    OnboardingSettings,
+    Settings,
+    interval_of,
+    is_enabled,
+)
 
 __all__ = [
     "CREDENTIALS",
@@ -47,6 +53,7 @@ __all__ = [
     "TenantSettings",
     "UnfinishedTenant",
     "find_engine_settings",
+    "interval_of",
     "is_enabled",
     "load_engine_settings",
     "load_kibana_settings",

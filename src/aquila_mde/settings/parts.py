@@ -77,6 +77,11 @@ class TenantSettings(UnfinishedTenant):
         """What people call it: its name or, without one, its id."""
         return self.name or self.id
 
+    @property
+    def organization(self) -> dict[str, str]:
+        """The ``organization`` of its documents."""
+        return {"id": self.id} | ({"name": self.name} if self.name else {})
+
 
 class ElasticsearchSettings(Part):
     """The engine that the records are written to."""

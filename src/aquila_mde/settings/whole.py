@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -195,6 +196,11 @@ class OnboardingSettings(Layered):
     tenant: UnfinishedTenant = UnfinishedTenant()
     streams: dict[str, StreamSettings] = {}
     hunting: HuntingSettings = HuntingSettings()
+
+
+def interval_of(stream: Stream, streams: Mapping[str, StreamSettings]) -> timedelta:
+    """The time between two passes of ``stream``: the settings have the say."""
+    return streams.get(stream.name, StreamSettings()).interval or stream.collect.interval
 
 
 def is_enabled(stream: Stream, streams: Mapping[str, StreamSettings]) -> bool:
