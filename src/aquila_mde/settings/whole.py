@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -62,10 +62,9 @@ class Layered(BaseSettings):
         return env_settings, init_settings
 
 
-class Settings(Part):
-    """Everything that the collection of one tenant is told."""
+class _BesideTheTenant(BaseModel):
+    """What is said for a tenant, or for all of them."""
 
-    tenant: TenantSettings
     elasticsearch: ElasticsearchSettings
     kibana: KibanaSettings | None = None
     state: State = DEFAULT_STATE
@@ -75,21 +74,19 @@ class Settings(Part):
     monitoring: MonitoringSettings = MonitoringSettings()
     log_level: LogLevel = "info"
 
+
+class Settings(_BesideTheTenant, Part):
+    """Everything that the collection of one tenant is told."""
+
+    tenant: TenantSettings
+
     def stream(self, name: str) -> StreamSettings:
         """The settings of the stream ``name``, with defaults where nothing was set."""
         return self.streams.get(name, StreamSettings())
 
 
-class _Shared(Layered):
+class _Shared(_BesideTheTenant, Layered):
     """What a settings file says beside its tenants."""
-
-    elasticsearch: ElasticsearchSettings
-    kibana: KibanaSettings | None = None
-    state: State = DEFAULT_STATE
-    streams: dict[str, StreamSettings] = {}
-    hunting: HuntingSettings = HuntingSettings()
-    monitoring: MonitoringSettings = MonitoringSettings()
-    log_level: LogLevel = "info"
 
 
 class OneTenant(_Shared):
